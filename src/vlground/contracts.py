@@ -1,0 +1,201 @@
+"""The contracts between rooms: what a scorer, a target layer and a CAM promise each other.
+
+    pixels ──encode──▶ Encoded ──score(texts, owner)──▶ (q,)     a differentiable score
+                                    ▲
+             TargetLayer: a module inside `score` whose output a CAM reads and differentiates
+
+No CAM knows a model and no model knows a CAM. `owner[q]` says which image text `q` belongs to, so
+an image is encoded once however many texts are asked of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import ClassVar, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from vlground.data.sample import Sample
+from vlground.geometry import Preprocess
+
+Kind = Literal["features", "self_attention", "cross_attention"]
+
+
+@dataclass(eq=False)
+class TargetLayer:
+    """A place inside `Scorer.score` that a CAM can read.
+
+    Attributes:
+        name: What the user calls it (`bn2`, `crossattention.8`).
+        module: Its output, one tensor, is read and differentiated. features: `(q, c, gh, gw)` or
+            tokens `(q, n, c)`; attention: probabilities `(q, heads, to, from)`.
+        kind: features, self_attention or cross_attention.
+        grid: `(gh, gw)`, the image cells behind it, in row-major order.
+        token_mask: Which tokens count. features and self-attention: `(n,)` bool, true for image
+            tokens, None for all. cross-attention: `(q, to)` bool, true for the text tokens of the
+            texts scored last, which `score` sets; the image tokens are the last `gh * gw`.
+    """
+
+    name: str
+    module: nn.Module
+    kind: Kind
+    grid: tuple[int, int]
+    token_mask: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Images after the part of the model that no text reaches.
+
+    Attributes:
+        pixels: `(b, 3, height, width)`, kept for CAMs that mask the image and encode it again.
+        features: First axis `b`; whatever `score` continues from.
+    """
+
+    pixels: Tensor
+    features: Tensor
+
+
+class Scorer(nn.Module):
+    """A differentiable score of (image, text).
+
+    A subclass raises `version` when its numbers change, so that stored evidence is made anew.
+
+    Attributes:
+        preprocess: From the original image to `pixels`.
+        target_layers: From input to output; the last one is the default of CAMs.
+    """
+
+    version: ClassVar[int] = 1
+    preprocess: Preprocess
+    target_layers: tuple[TargetLayer, ...]
+
+    def encode(self, pixels: Tensor) -> Encoded:
+        """Run everything below the earliest target layer, once an image.
+
+        Args:
+            pixels: `(b, 3, height, width)` as `preprocess` makes them.
+        """
+        raise NotImplementedError
+
+    def score(self, encoded: Encoded, texts: Sequence[str], owner: Tensor) -> Tensor:
+        """Score each text against the image it belongs to.
+
+        Args:
+            encoded: `b` images.
+            texts: `q` texts, each known (see `knows`).
+            owner: `(q,)` int64, the index of each text's image.
+
+        Returns:
+            `(q,)` scores; row `q` depends on text `q` and image `owner[q]` alone.
+        """
+        raise NotImplementedError
+
+    def knows(self, text: str) -> bool:
+        """Whether the text can be scored at all; a classifier has no class for some words."""
+        return bool(text.strip())
+
+
+class CAM(nn.Module):
+    """An activation map as a function of a scorer's score.
+
+    Attributes:
+        needs: Kinds of target layer it can use, any of them; empty if it needs none.
+        normalised: Maps come min-max normalised (the library's do), not raw.
+        constant: The map is constant on purpose; it is not a degenerate one.
+        version: Raised when its numbers change.
+    """
+
+    needs: ClassVar[frozenset[Kind]] = frozenset()
+    normalised: ClassVar[bool] = False
+    constant: ClassVar[bool] = False
+    version: ClassVar[int] = 1
+
+    def asks(self, sample: Sample) -> str | None:
+        """The text that the map of this sample is for; None if the sample has no such text."""
+        return sample.text
+
+    def forward(
+        self,
+        scorer: Scorer,
+        encoded: Encoded,
+        texts: Sequence[str],
+        owner: Tensor,
+        samples: Sequence[Sample],
+    ) -> Tensor:
+        """Draw `q` maps.
+
+        Args:
+            scorer: The model to explain.
+            encoded: `b` images, from `scorer.encode`.
+            texts: `q` texts, from `asks`.
+            owner: `(q,)` int64, the index of each text's image.
+            samples: `q` samples: baselines draw from their ids, oracles read their truth.
+
+        Returns:
+            `(q, gh, gw)` float32 on the layer's native grid, raw unless `normalised`.
+        """
+        raise NotImplementedError
+
+
+class Recording:
+    """Records the outputs of target layers while a score is computed.
+
+    The first output recorded becomes a leaf, so with frozen weights the graph begins there and
+    nothing below it is differentiated or kept.
+    """
+
+    def __init__(self, layers: Sequence[TargetLayer]) -> None:
+        self.layers = layers
+        self._outputs: dict[nn.Module, Tensor] = {}
+        self._handles: list[RemovableHandle] = []
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """The recorded tensors, in the order of `layers`."""
+        return [self._outputs[layer.module] for layer in self.layers]
+
+    def __enter__(self) -> Self:
+        self._handles = [layer.module.register_forward_hook(self._record) for layer in self.layers]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _record(self, module: nn.Module, inputs: object, output: Tensor) -> Tensor:
+        recorded = output if output.requires_grad else output.detach().requires_grad_()
+        self._outputs[module] = recorded
+        return recorded
+
+
+def differentiate(
+    scorer: Scorer,
+    layers: Sequence[TargetLayer],
+    encoded: Encoded,
+    texts: Sequence[str],
+    owner: Tensor,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Activations of the layers and the gradients of each text's score with respect to them.
+
+    Rows are independent, so one `autograd.grad` of the summed scores gives every text its own
+    gradient; no parameter receives one. Works inside `Trainer.predict` and `Trainer.test`, whose
+    inference mode it leaves.
+
+    Returns:
+        Activations and gradients, each detached, float32, first axis `q`, in the order of `layers`.
+    """
+    with torch.inference_mode(False), torch.enable_grad(), Recording(layers) as recording:
+        scores = scorer.score(encoded, texts, owner)
+        gradients = torch.autograd.grad(scores.sum(), recording.outputs)
+    return (
+        [output.detach().float() for output in recording.outputs],
+        [gradient.float() for gradient in gradients],
+    )

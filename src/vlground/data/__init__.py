@@ -1,0 +1,1 @@
+"""Data sets: sequences of `Sample`. Importing them never imports torch."""

@@ -1,0 +1,244 @@
+"""What lands on disk: stage identity, the evidence store, results.
+
+    runs/evidence/<stage>/stage.json      what the stage is
+    runs/evidence/<stage>/*.segment       its evidence, keyed per sample
+
+A segment belongs to one writing process, which only appends to it. Every record carries a checksum,
+so a process killed in the middle of a write loses that record and no other, and a reader never
+mistakes half a record for evidence. There are no locks and no database: any number of processes,
+also on a network file system, may read and write one stage.
+"""
+
+import hashlib
+import json
+import mmap
+import os
+import struct
+import uuid
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from vlground.errors import VlgroundError
+
+Evidence = dict[str, np.ndarray | str | int | float | bool | list[float] | None]
+
+# Options that say where something lies, not what it is: a checksum stands for them.
+LOCATIONS = frozenset({"root", "checkpoint", "cache_dir", "pretrained", "file", "device"})
+
+_HEADER = struct.Struct("<4sHII")  # magic, bytes of key, bytes of payload, checksum of both
+_MAGIC = b"VLG1"
+
+
+def digest(value: object, length: int = 16) -> str:
+    """SHA-256 of the canonical JSON of a value, as `length` hex digits.
+
+    >>> digest({"a": 1, "b": [2.5, None]}) == digest({"b": [2.5, None], "a": 1})
+    True
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def without_locations(node: object) -> object:
+    """A config node without the options that only say where something lies.
+
+    >>> without_locations({"name": "voc", "root": "/data", "inner": {"device": "cuda", "k": 1}})
+    {'name': 'voc', 'inner': {'k': 1}}
+    """
+    if isinstance(node, Mapping):
+        kept = {key: value for key, value in node.items() if key not in LOCATIONS}
+        return {key: without_locations(value) for key, value in kept.items()}
+    if isinstance(node, list):
+        return [without_locations(value) for value in node]
+    return node
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a chain and everything that its evidence depends on.
+
+    Attributes:
+        name: prediction, verdict, candidates …
+        versions: Component -> the integer that it raises when its numbers change.
+        reads: Config nodes the stage reads, without locations.
+        checksums: Of weights, by name.
+        parents: Fingerprints of the stages whose evidence it reads.
+    """
+
+    name: str
+    versions: Mapping[str, int]
+    reads: Mapping[str, object]
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    parents: tuple[str, ...] = ()
+
+    @property
+    def description(self) -> dict[str, object]:
+        """Everything that is hashed, as it is written to `stage.json`."""
+        return {
+            "name": self.name,
+            "versions": dict(self.versions),
+            "reads": without_locations(dict(self.reads)),
+            "checksums": dict(self.checksums),
+            "parents": list(self.parents),
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """`<name>-<hash>`, the folder's name."""
+        return f"{self.name}-{digest(self.description)}"
+
+
+class EvidenceStore:
+    """The evidence of one stage, a mapping from sample key to evidence.
+
+    Args:
+        runs: The folder `runs`.
+        stage: Whose evidence this is.
+    """
+
+    def __init__(self, runs: Path, stage: Stage) -> None:
+        self.directory = runs / "evidence" / stage.fingerprint
+        self.stage = stage
+        self.damaged: list[Path] = []
+        self._places: dict[str, tuple[Path, int, int]] = {}
+        self._views: dict[Path, mmap.mmap] = {}
+        self._segment: BinaryIO | None = None
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the index again; evidence of other processes becomes visible."""
+        self.close()
+        self._places = {}
+        self.damaged = []
+        for path in sorted(self.directory.glob("*.segment")):
+            size = path.stat().st_size
+            end = 0
+            if size:
+                self._views[path] = _map(path)
+                for key, start, stop in _records(self._views[path]):
+                    self._places.setdefault(key, (path, start, stop))
+                    end = stop
+            if end != size:
+                self.damaged.append(path)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, key: str) -> Evidence:
+        """Read one piece of evidence.
+
+        Raises:
+            KeyError: If there is none under this key.
+        """
+        path, start, stop = self._places[key]
+        if path not in self._views:
+            self._views[path] = _map(path)
+        arrays = load_arrays(self._views[path][start:stop])
+        evidence: Evidence = json.loads(arrays.pop("json").tobytes())
+        evidence.update(arrays)
+        return evidence
+
+    def append(self, records: Iterable[tuple[str, Evidence]]) -> None:
+        """Add a batch; what returns from here survives `kill -9`.
+
+        Raises:
+            VlgroundError: If the folder cannot be written (full disk, no permission).
+        """
+        encoded = b"".join(_encode(key, evidence) for key, evidence in records)
+        if not encoded:
+            return
+        with one_line_on_failure(self.directory):
+            if self._segment is None:
+                self._open_segment()
+            assert self._segment is not None
+            self._segment.write(encoded)
+            self._segment.flush()
+
+    def close(self) -> None:
+        """Release files; the store may be used again afterwards."""
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
+        self._views = {}
+
+    def _open_segment(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        description = self.directory / "stage.json"
+        if not description.exists():
+            write_json(description, self.stage.description)
+        self._segment = (self.directory / f"{uuid.uuid4().hex}.segment").open("xb")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON through a temporary file and `os.replace`: whole, or not at all."""
+    text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that becomes `path` if the block ends well.
+
+    Raises:
+        VlgroundError: If the disk is full or the folder cannot be written; `path` is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with one_line_on_failure(path):
+        try:
+            yield temporary
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def one_line_on_failure(path: Path) -> Iterator[None]:
+    """Turn an OSError of the block into one line that names the path and the option to change."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise VlgroundError(f"{path}: cannot write: {reason} (change it with runs=DIR)") from error
+
+
+def _encode(key: str, evidence: Evidence) -> bytes:
+    arrays = {k: np.ascontiguousarray(v) for k, v in evidence.items() if isinstance(v, np.ndarray)}
+    rest = {k: v for k, v in evidence.items() if not isinstance(v, np.ndarray)}
+    text = json.dumps(rest, sort_keys=True).encode()
+    arrays["json"] = np.frombuffer(text, dtype=np.uint8)
+    name, payload = key.encode(), save_arrays(arrays)
+    header = _HEADER.pack(_MAGIC, len(name), len(payload), zlib.crc32(payload, zlib.crc32(name)))
+    return header + name + payload
+
+
+def _records(view: mmap.mmap) -> Iterator[tuple[str, int, int]]:
+    """Key and place of every whole record, up to the first that is torn."""
+    position = 0
+    while position + _HEADER.size <= len(view):
+        magic, name_size, payload_size, checksum = _HEADER.unpack_from(view, position)
+        start = position + _HEADER.size + name_size
+        stop = start + payload_size
+        body = view[position + _HEADER.size : stop]
+        if magic != _MAGIC or stop > len(view) or zlib.crc32(body) != checksum:
+            return
+        yield body[:name_size].decode(), start, stop
+        position = stop
+
+
+def _map(path: Path) -> mmap.mmap:
+    with path.open("rb") as handle:
+        return mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
