@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import BlipConfig, BlipForImageTextRetrieval, CLIPConfig, CLIPModel
 
 from vlground.contracts import Encoded, Scorer, TargetLayer
-from vlground.geometry import Preprocess
+from vlground.preprocess import Preprocess
 
 SIZE, PATCH, WIDTH, WORDS = 32, 8, 32, 50
 GRID = (SIZE // PATCH, SIZE // PATCH)

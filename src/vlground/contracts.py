@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from vlground.data.sample import Sample
-from vlground.geometry import Preprocess
+from vlground.errors import ImpossiblePairError
+from vlground.preprocess import Preprocess
 
 Kind = Literal["features", "self_attention", "cross_attention"]
 
@@ -199,3 +200,15 @@ def differentiate(
         [output.detach().float() for output in recording.outputs],
         [gradient.float() for gradient in gradients],
     )
+
+
+def check_pair(scorer: Scorer, cam: CAM) -> None:
+    """Make sure that a CAM can read a scorer.
+
+    Raises:
+        ImpossiblePairError: If the scorer has none of the kinds of target layer that it needs.
+    """
+    kinds = {layer.kind for layer in scorer.target_layers}
+    if cam.needs and not cam.needs & kinds:
+        wants, has = " or ".join(sorted(cam.needs)), ", ".join(sorted(kinds)) or "no target layer"
+        raise ImpossiblePairError(f"the CAM needs {wants}; this model has {has}")

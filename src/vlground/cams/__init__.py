@@ -1,0 +1,1 @@
+"""CAMs: activation maps as functions of a scorer's score."""

@@ -17,7 +17,7 @@ from vlground.contracts import (
     differentiate,
 )
 from vlground.data.sample import Sample
-from vlground.errors import ImpossiblePairError, VlgroundError
+from vlground.errors import VlgroundError
 
 
 def choose_layer(scorer: Scorer, needs: frozenset[Kind], name: str | None) -> TargetLayer:
@@ -25,18 +25,13 @@ def choose_layer(scorer: Scorer, needs: frozenset[Kind], name: str | None) -> Ta
 
     Args:
         scorer: Whose layers.
-        needs: Kinds that will do.
+        needs: Kinds that will do; `check_pair` has made sure that there is one.
         name: One of them by name; None: the last that will do.
 
     Raises:
-        ImpossiblePairError: If the scorer has no layer of these kinds.
-        VlgroundError: If it has some, but none of this name.
+        VlgroundError: If there is none of this name.
     """
     fitting = [layer for layer in scorer.target_layers if layer.kind in needs]
-    if not fitting:
-        has = ", ".join(sorted({layer.kind for layer in scorer.target_layers})) or "no target layer"
-        wants = " or ".join(sorted(needs))
-        raise ImpossiblePairError(f"the CAM needs {wants}; this model has {has}")
     if name is None:
         return fitting[-1]
     for layer in fitting:

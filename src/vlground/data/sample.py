@@ -51,7 +51,11 @@ class Sample:
     @property
     def truth_key(self) -> str:
         """Digest of `key` and the ground truth (boxes, mask, label): what rows depend on."""
-        mask = None if self.mask is None else hashlib.sha256(np.packbits(self.mask)).hexdigest()
+        mask = (
+            None
+            if self.mask is None
+            else hashlib.sha256(np.packbits(self.mask).tobytes()).hexdigest()
+        )
         return _digest([self.key, self.boxes.tolist(), mask, self.label])
 
 
@@ -99,7 +103,7 @@ def draw_foil(seed: int, sample_id: str, text: str, others: Sequence[str]) -> st
 
 def _image_identity(image: Path | np.ndarray) -> list[str | int]:
     if isinstance(image, np.ndarray):
-        return [hashlib.sha256(np.ascontiguousarray(image)).hexdigest(), *image.shape]
+        return [hashlib.sha256(image.tobytes()).hexdigest(), *image.shape]
     size = image.stat().st_size if image.exists() else -1
     return [image.name, size]
 

@@ -1,0 +1,1 @@
+"""Scorers: differentiable scores of (image, text)."""

@@ -1,6 +1,6 @@
 """Image classifiers as scorers: the text is a class name, the score its logit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from vlground.contracts import Encoded, Scorer, TargetLayer
 from vlground.errors import VlgroundError
-from vlground.geometry import Preprocess
 from vlground.models.imagenet import class_indices
+from vlground.preprocess import Preprocess
 
 Target = Literal["logit", "log_probability"]
 
@@ -44,10 +44,12 @@ class ImageClassifier(Scorer):
         if target not in ("logit", "log_probability"):
             raise VlgroundError(f"model.target={target}: expected logit or log_probability")
         self.network = network.eval().requires_grad_(False)
+        self._features: Callable[[Tensor], Tensor] = network.forward_features  # type: ignore[assignment]
+        self._head: Callable[[Tensor], Tensor] = network.forward_head  # type: ignore[assignment]
         self.preprocess = preprocess
         self.target = target
         self.split = layer is None
-        self.tap = nn.Identity() if layer is None else _module(network, layer)
+        self.tap: nn.Module = nn.Identity() if layer is None else _module(network, layer)
         grid = self._grid(layer or "features")
         self.target_layers = (TargetLayer(layer or "features", self.tap, "features", grid),)
 
@@ -55,7 +57,7 @@ class ImageClassifier(Scorer):
         """Run the network up to its last feature map (see the base class)."""
         if not self.split:
             return Encoded(pixels, pixels)
-        return Encoded(pixels, self.network.forward_features(pixels))
+        return Encoded(pixels, self._features(pixels))
 
     def score(self, encoded: Encoded, texts: Sequence[str], owner: Tensor) -> Tensor:
         """Score class names (see the base class)."""
@@ -70,7 +72,7 @@ class ImageClassifier(Scorer):
         features = encoded.features[owner]
         if not self.split:
             return self.network(features)
-        return self.network.forward_head(self.tap(features))
+        return self._head(self.tap(features))
 
     def knows(self, text: str) -> bool:
         """Whether some ImageNet class has this name."""

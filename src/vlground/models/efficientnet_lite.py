@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from vlground.errors import VlgroundError
-from vlground.geometry import Preprocess
 from vlground.models.classifier import ImageClassifier, Target
+from vlground.preprocess import Preprocess
 
 
 class EfficientNetLite(ImageClassifier):

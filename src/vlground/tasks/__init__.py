@@ -1,0 +1,1 @@
+"""Tasks: LightningModules that make evidence and score it."""

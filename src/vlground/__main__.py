@@ -1,0 +1,5 @@
+"""`python -m vlground` is `vlground`."""
+
+from vlground.run import main
+
+main()

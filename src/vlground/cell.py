@@ -1,0 +1,268 @@
+"""One cell of a sweep: what it computes, where that lies, and how its results are written."""
+
+import logging
+import subprocess
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hydra.conf import HydraConf
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from PIL import Image
+
+from vlground.config import build_dataset, select, versions
+from vlground.data.sample import Sample, manifest
+from vlground.errors import VlgroundError
+from vlground.store import (
+    Stage,
+    digest,
+    one_line_on_failure,
+    replacing,
+    without_locations,
+    write_json,
+)
+
+log = logging.getLogger("vlground")
+
+# Trainer options that make a run partial; such runs are never returned later.
+_PARTIAL = ("fast_dev_run", "overfit_batches", "limit_predict_batches", "limit_test_batches")
+_STACK = ("vlground", "torch", "lightning", "timm", "transformers", "numpy", "scipy", "hydra-core")
+
+
+@dataclass
+class Cell:
+    """One composed configuration.
+
+    Attributes:
+        node: The resolved configuration as plain dicts.
+        choices: Group -> option (`model: efficientnet_lite0`).
+        experiment: Name of the experiment file, if one was chosen.
+        overrides: What the command line said.
+        hydra: Hydra's own configuration, for the run directory.
+        samples: What the run is about, after `identify`.
+        seconds: Of computing, after it.
+    """
+
+    node: dict[str, Any]
+    choices: dict[str, str]
+    experiment: str | None
+    overrides: list[str]
+    hydra: HydraConf
+    samples: list[Sample] = field(default_factory=list)
+    seconds: float = 0.0
+    _identity: dict[str, Any] = field(default_factory=dict)
+    _left_out: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, config: DictConfig, hydra: HydraConf) -> "Cell":
+        """Read a composed configuration.
+
+        Raises:
+            VlgroundError: If an option is missing (`???`) or refers to one that does not exist.
+        """
+        try:
+            node = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        except OmegaConfBaseException as error:
+            raise VlgroundError(str(error).splitlines()[0]) from error
+        assert isinstance(node, dict)
+        chosen = dict(hydra.runtime.choices)
+        choices = {k: v for k, v in chosen.items() if "/" not in k and k in node and v is not None}
+        return cls(
+            node={str(key): value for key, value in node.items()},
+            choices=choices,
+            experiment=chosen.get("experiment"),
+            overrides=list(hydra.overrides.task),
+            hydra=hydra,
+        )
+
+    def identify(self) -> None:
+        """Index the data and compute what the run's identity is made of.
+
+        Raises:
+            VlgroundError: If the data are not there or a selection is malformed.
+        """
+        dataset, samples, _ = build_dataset(self.node["dataset"])
+        selection = {name: self.node[name] for name in ("limit", "shard", "sample")}
+        self.samples = select(samples, **selection)
+        self._left_out = dict(dataset.skipped)
+        self._identity = {
+            "task": self.choices["task"],
+            "stage": self.stage.description,
+            "metric": without_locations(self.node["metric"]),
+            "mask": without_locations(self.node["mask"]),
+            "data": manifest(self.samples),
+            "left_out": self._left_out,
+            **selection,
+        }
+
+    @property
+    def stage(self) -> Stage:
+        """The stage whose evidence the run scores: the prediction."""
+        reads = {name: self.node[name] for name in ("model", "cam")}
+        reads["dataset"] = self.node["dataset"]["_target_"]
+        reads["precision"] = self.node["trainer"]["precision"]
+        return Stage("prediction", versions([self.node["model"], self.node["cam"]]), reads)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that stand for everything the results depend on."""
+        return digest(self._identity or {"unreadable": without_locations(self.node)})
+
+    @property
+    def title(self) -> str:
+        """`model · cam · dataset`, with the mask if there is one."""
+        shown = [self.choices.get(group) for group in ("model", "cam", "dataset", "mask")]
+        return " · ".join(name for name in shown if name and name != "none")
+
+    @property
+    def runs(self) -> Path:
+        """The folder everything goes to."""
+        return Path(self.node["runs"]).expanduser().absolute()
+
+    @property
+    def partial(self) -> bool:
+        """Whether the trainer was told to stop early; such a run goes to `runs/debug`."""
+        return any(self.node["trainer"].get(name) for name in _PARTIAL)
+
+    @property
+    def directory(self) -> Path:
+        """Where this run lies."""
+        task = "debug" if self.partial else self.choices["task"]
+        return self.runs / task / f"{self.title.replace(' · ', '-')}-{self.fingerprint[:8]}"
+
+    def results(self) -> dict[str, Any] | None:
+        """The stored results, if this very run is done and may be returned."""
+        import json
+
+        path = self.directory / "results.json"
+        if self.partial or self.node["overwrite"] or not path.exists():
+            return None
+        stored: dict[str, Any] = json.loads(path.read_text())
+        return stored if stored["fingerprint"] == self.fingerprint else None
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Open the run directory: the configuration, and a copy of the log while it runs."""
+        with one_line_on_failure(self.directory):
+            (self.directory / ".hydra").mkdir(parents=True, exist_ok=True)
+            (self.directory / "error.txt").unlink(missing_ok=True)
+            OmegaConf.save(self.node, self.directory / "config.yaml")
+            OmegaConf.save(self.node, self.directory / ".hydra" / "config.yaml")
+            OmegaConf.save(self.overrides, self.directory / ".hydra" / "overrides.yaml")
+            OmegaConf.save({"hydra": self.hydra}, self.directory / ".hydra" / "hydra.yaml")
+            handler = logging.FileHandler(self.directory / "run.log")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.getLogger().addHandler(handler)
+        try:
+            yield
+        finally:
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+
+    def write_error(self, error: Exception) -> None:
+        """Keep the traceback beside what the run would have written."""
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            text = "".join(traceback.format_exception(error))
+            (self.directory / "error.txt").write_text(text)
+        except OSError:
+            log.error("%s: cannot write error.txt there", self.directory)
+
+    def results_of(
+        self,
+        scores: Mapping[str, Mapping[str, Any]],
+        rows: Sequence[Mapping[str, Any]],
+        device: str,
+    ) -> dict[str, Any]:
+        """Everything that goes into `results.json`."""
+        return {
+            "task": self.choices["task"],
+            "choices": self.choices,
+            "experiment": self.experiment,
+            "fingerprint": self.fingerprint,
+            "identity": self._identity,
+            "stage": self.stage.fingerprint,
+            "scores": scores,
+            "counts": count(rows, self._left_out),
+            "overrides": self.overrides,
+            "seconds": round(self.seconds, 3),
+            "device": device,
+            "versions": stack(),
+            "git": git_state(),
+        }
+
+    def save_figures(self, pictures: Mapping[str, Image.Image]) -> dict[str, Path]:
+        """Write pictures into `figures/`; sample id -> file."""
+        folder = self.directory / "figures"
+        files = {name: folder / f"{digest(name)}.jpg" for name in pictures}
+        with one_line_on_failure(folder):
+            folder.mkdir(exist_ok=True)
+            for name, picture in pictures.items():
+                picture.save(files[name], quality=85)
+        return files
+
+    def facts(self) -> dict[str, Any]:
+        """What W&B shows beside the choices."""
+        git = git_state()
+        commit = None if git is None else git["commit"]
+        return {"seed": self.node["seed"], "fingerprint": self.fingerprint, "git": commit}
+
+    def write(self, results: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows, then results, each whole or not at all."""
+        import pandas
+
+        with replacing(self.directory / "rows.parquet") as path:
+            pandas.DataFrame(rows).to_parquet(path, index=False)
+        write_json(self.directory / "results.json", results)
+
+
+def count(rows: Sequence[Mapping[str, Any]], left_out: Mapping[str, int]) -> dict[str, Any]:
+    """How many samples were scored, and what became of the others, by reason.
+
+    >>> count([{"flag": ""}, {"flag": "constant"}, {"skipped": "unknown: x"}], {"no box": 1})
+    ... # doctest: +NORMALIZE_WHITESPACE
+    {'annotations_left_out': {'no box': 1}, 'degenerate': 1, 'flagged': {'constant': 1},
+     'samples': 3, 'scored': 1, 'skipped': {'unknown: x': 1}}
+    """
+    skipped = Counter(row["skipped"] for row in rows if row.get("skipped"))
+    flagged = Counter(row["flag"] for row in rows if row.get("flag"))
+    return {
+        "annotations_left_out": dict(sorted(left_out.items())),
+        "degenerate": sum(
+            bool(row.get("degenerate")) or row.get("flag") == "constant" for row in rows
+        ),
+        "flagged": dict(sorted(flagged.items())),
+        "samples": len(rows),
+        "scored": sum(row.get("flag") == "" for row in rows),
+        "skipped": dict(sorted(skipped.items())),
+    }
+
+
+@cache
+def stack() -> dict[str, str]:
+    """Versions of the packages that numbers may depend on."""
+    return {name: version(name) for name in _STACK}
+
+
+@cache
+def git_state() -> dict[str, Any] | None:
+    """Commit of the checkout vlground runs from, and whether it was changed; None outside one."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        if not git("ls-files", Path(__file__).name):
+            return None  # installed inside somebody else's checkout
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,113 @@
+"""Between Hydra's configuration and objects: the only place that instantiates."""
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from vlground.contracts import CAM, Scorer
+from vlground.data.sample import DataSet, Sample, manifest
+from vlground.errors import VlgroundError
+
+Node = Mapping[str, Any]
+
+
+def build(node: Node) -> Any:  # noqa: ANN401 - what `_target_` makes
+    """Instantiate a config node by its `_target_`, with plain lists and dicts.
+
+    Raises:
+        VlgroundError: If the arguments do not fit, or a package is missing.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    try:
+        return instantiate(dict(node), _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, VlgroundError):
+            raise error.__cause__ from error
+        raise
+
+
+def build_scorer(node: Node) -> Scorer:
+    """The scorer of a model node; the last one stays loaded between the cells of a sweep."""
+    return _scorer(json.dumps(node, sort_keys=True))
+
+
+def build_dataset(node: Node) -> tuple[DataSet, list[Sample], str]:
+    """The data set, its samples and their manifest; indexed once a process."""
+    return _dataset(json.dumps(node, sort_keys=True))
+
+
+def versions(node: object) -> dict[str, int]:
+    """The `version` of every scorer and CAM named in a node, nested ones too."""
+    from hydra.utils import get_object
+
+    found: dict[str, int] = {}
+    if isinstance(node, Mapping):
+        target = node.get("_target_")
+        if target is not None:
+            component = get_object(target)
+            if isinstance(component, type) and issubclass(component, Scorer | CAM):
+                found[target] = component.version
+    if isinstance(node, Mapping | list):
+        for child in node.values() if isinstance(node, Mapping) else node:
+            found.update(versions(child))
+    return found
+
+
+@lru_cache(maxsize=1)
+def _scorer(node: str) -> Scorer:
+    scorer: Scorer = build(json.loads(node))
+    return scorer.eval().requires_grad_(False)
+
+
+@lru_cache(maxsize=4)
+def _dataset(node: str) -> tuple[DataSet, list[Sample], str]:
+    dataset: DataSet = build(json.loads(node))
+    samples = [dataset[index] for index in range(len(dataset))]
+    return dataset, samples, manifest(samples)
+
+
+def select(
+    samples: list[Sample],
+    limit: int | None = None,
+    shard: str | None = None,
+    sample: str | None = None,
+) -> list[Sample]:
+    """The part of a data set that a run is about.
+
+    Args:
+        samples: All, in the data set's order.
+        limit: The first so many.
+        shard: `i/n`, the i-th (from 0) of n parts; samples of one image stay together.
+        sample: One id.
+
+    Raises:
+        VlgroundError: If an option is malformed or there is no such sample.
+
+    >>> a, b, c = (Sample(i, i[0], __import__("pathlib").Path(i), "x") for i in ("a1", "a2", "b1"))
+    >>> [s.id for s in select([a, b, c], shard="0/2")], [s.id for s in select([a, b, c], limit=1)]
+    (['a1', 'a2'], ['a1'])
+    """
+    if sample is not None:
+        chosen = [s for s in samples if s.id == sample]
+        if not chosen:
+            raise VlgroundError(f"sample={sample}: no such id among {len(samples)} samples")
+        return chosen
+    if limit is not None:
+        if limit < 1:
+            raise VlgroundError(f"limit={limit}: expected a positive number")
+        samples = samples[:limit]
+    if shard is None:
+        return samples
+    try:
+        index, count = map(int, shard.split("/"))
+    except ValueError as error:
+        raise VlgroundError(f"shard={shard}: expected i/n, such as 0/4") from error
+    if not 0 <= index < count:
+        raise VlgroundError(f"shard={shard}: expected 0 <= i < n")
+    images = {
+        image: place for place, image in enumerate(dict.fromkeys(s.image_id for s in samples))
+    }
+    return [s for s in samples if images[s.image_id] % count == index]

@@ -1,0 +1,122 @@
+"""The command `vlground`: one Hydra command is one experiment.
+
+What an experiment computes decides where it is stored. If its `results.json` exists, the run
+returns it; so every sweep resumes by being started again.
+"""
+
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
+from omegaconf import DictConfig
+
+from vlground.errors import ImpossiblePairError, VlgroundError
+
+if TYPE_CHECKING:
+    from vlground.cell import Cell
+
+log = logging.getLogger("vlground")
+
+_PACKAGE = Path(__file__).parent
+# The wheel carries conf/ inside the package; in a checkout it lies two folders up.
+CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf") if path.is_dir())
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="run")
+def main(config: DictConfig) -> float | None:
+    """Entry point of `vlground` and `python -m vlground`."""
+    multirun = HydraConfig.get().mode.name == "MULTIRUN"
+    try:
+        return execute(config, multirun)
+    except ImpossiblePairError as error:
+        if not multirun:
+            raise CompactHydraException(f"impossible: {error}") from error
+        log.warning("skipped, impossible: %s", error)
+        return None
+    except VlgroundError as error:
+        raise CompactHydraException(str(error)) from error
+
+
+def execute(config: DictConfig, multirun: bool = False) -> float | None:
+    """Run one cell, unless it is done already.
+
+    Args:
+        config: The composed configuration, inside a Hydra job.
+        multirun: Whether the job is one of a sweep.
+
+    Returns:
+        The IO_ratio, for Hydra's sweepers; None where it is undefined.
+
+    Raises:
+        VlgroundError: Whatever the user can mend, in one line; `error.txt` has the traceback.
+    """
+    from vlground.cell import Cell
+
+    cell = Cell.of(config, HydraConfig.get())
+    if multirun and cell.node["trainer"].get("strategy", "auto") != "auto":
+        name = cell.node["trainer"]["strategy"]
+        raise VlgroundError(f"trainer.strategy={name}: not in a sweep; use hydra/launcher=joblib")
+    try:
+        cell.identify()
+        results = cell.results()
+        if results is not None:
+            log.info("%s: done already, %s", cell.title, cell.directory)
+        else:
+            with cell.recorded():
+                results = compute(cell)
+                log.info("%s: %s  %s", cell.title, summary(results), cell.directory)
+    except Exception as error:
+        cell.write_error(error)
+        log.error("%s: %s", cell.title, error)
+        raise
+    score = results["scores"].get("io_ratio")
+    return None if score is None else float(score["value"])
+
+
+def compute(cell: "Cell") -> dict[str, Any]:
+    """Make what evidence is missing, score it, write and log the results."""
+    import lightning
+    import torch
+    from hydra.utils import get_class
+
+    from vlground.callbacks import finish, log_results
+    from vlground.config import build
+
+    torch.set_flush_denormal(True)  # with denormals a backward pass of lite2 takes ten times longer
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    lightning.seed_everything(cell.node["seed"], workers=True, verbose=False)
+    started = time.perf_counter()
+    node = cell.node
+    task = get_class(node["task"]["_target_"]).of(cell)
+    logger = build(node["logger"])(cell) if node["logger"] else None
+    try:
+        trainer = build({**node["trainer"], "_partial_": True})(
+            logger=logger if logger is not None else False,
+            callbacks=[build(callback) for callback in node["callbacks"].values()],
+            default_root_dir=str(cell.directory),
+        )
+        task.carry_out(trainer)
+        cell.seconds = time.perf_counter() - started
+        results = cell.results_of(task.scores(), task.rows, str(trainer.strategy.root_device))
+        if trainer.is_global_zero:
+            figures = cell.save_figures(task.pictures(node["task"]["overlays"]))
+            if logger is not None:
+                log_results(logger, results, task.rows, figures)
+            cell.write(results, task.rows)
+    finally:
+        if logger is not None:
+            finish(logger)
+    return results
+
+
+def summary(results: dict[str, Any]) -> str:
+    """The scores and the counts that fit on a line."""
+    names = ("pointing_game", "io_ratio", "iou_soft")
+    scores = results["scores"]
+    shown = [f"{name} {scores[name]['value']:.3f}" for name in names if name in scores]
+    counts = results["counts"]
+    return ", ".join([*shown, f"{counts['scored']} of {counts['samples']} samples"])
