@@ -10,6 +10,7 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from vlground.cell import Cell
 from vlground.store import Evidence, EvidenceStore
@@ -49,21 +50,23 @@ def wandb_logger(cell: Cell, project: str) -> WandbLogger:
         cell: The run.
         project: W&B project.
     """
-    mode = os.environ.get("WANDB_MODE", "online" if _has_key() else "offline")
+    import wandb
+
     os.environ.setdefault("WANDB_SILENT", "true")
-    logger = WandbLogger(
-        project=project,
-        group=cell.experiment,
-        job_type=cell.choices["task"],
-        name=cell.title,
-        tags=list(cell.node["tags"]),
-        notes=cell.node["notes"],
-        save_dir=str(cell.directory),
-        offline=mode == "offline",
-    )
-    flat = {name: choice for name, choice in cell.choices.items() if name not in ("logger",)}
-    logger.experiment.config.update({**flat, **cell.facts(), "cfg": cell.node})
-    return logger
+    run = None
+    if rank_zero_only.rank == 0:
+        run = wandb.init(
+            project=project,
+            group=cell.experiment,
+            job_type=cell.choices["task"],
+            name=cell.title,
+            tags=list(cell.node["tags"]),
+            notes=cell.node["notes"],
+            dir=str(cell.directory),
+            mode=None if "WANDB_MODE" in os.environ or _has_key() else "offline",
+            config={**cell.choices, **cell.facts(), "cfg": cell.node},
+        )
+    return WandbLogger(experiment=run, save_dir=str(cell.directory))
 
 
 def csv_logger(cell: Cell) -> CSVLogger:

@@ -1,18 +1,21 @@
-"""The command `vlground-report`: what lies under a folder of runs, as one table."""
+"""The command `vlground-report`: what lies under a folder of runs, as tables."""
 
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
+
+Results = Mapping[str, Any]
 
 # Score -> column head; the arrow says what is better.
 COLUMNS = {
     "pointing_game": "PG ↑",
     "pg_uncertainty": "PG unc. ↓",
     "io_ratio": "IO_ratio ↑",
-    "io_lift": "lift",
+    "io_lift": "IO lift ↑",
     "iou_soft": "IoU soft ↑",
     "iou_binary": "IoU bin. ↑",
     "dice_soft": "Dice soft ↑",
@@ -21,9 +24,9 @@ COLUMNS = {
     "wdp_binary": "WDP* bin. ↓",
 }
 NOTES = (
-    "IO_ratio is also called energy pointing game and relevance mass accuracy; lift is IO_ratio "
-    "over the box's share of the image, 1 for a uniform map.",
-    "* WDP is reconstructed: its formula is not public.",
+    "IO_ratio: also called energy pointing game and relevance mass accuracy. IO lift: IO_ratio "
+    "over the box's share of the image, 1 for a uniform map. * WDP is reconstructed: its formula "
+    "is not public. uniform, center, random and shuffled_text are baselines."
 )
 _BASELINES = ("uniform", "center", "random", "shuffled_text")
 
@@ -43,90 +46,117 @@ def main() -> None:
         show(results)
 
 
-def collect(runs: Path) -> list[dict[str, Any]]:
-    """All results under a folder, debug runs left out, in the order of the table."""
-    found = [
-        json.loads(path.read_text())
-        for path in runs.glob("*/*/results.json")
-        if path.parts[-3] != "debug"
-    ]
-    return sorted(found, key=_order)
+def collect(runs: Path) -> list[Results]:
+    """All results under a folder, debug runs left out, in the order of the tables."""
+    paths = [path for path in runs.glob("*/*/results.json") if path.parts[-3] != "debug"]
+    return sorted((json.loads(path.read_text()) for path in paths), key=_order)
 
 
-def table(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Heads and cells of the table, one row a run."""
+def table(results: Sequence[Results], separator: str) -> tuple[list[str], list[list[str]]]:
+    """Heads and cells of the table of one data set, one row a run.
+
+    Args:
+        results: The runs.
+        separator: Between a value and its interval.
+    """
     names = [name for name in COLUMNS if any(name in r["scores"] for r in results)]
-    groups = ["dataset", "model", "cam", "metric", "mask"]
-    # A choice that is the same everywhere and the default says nothing.
-    silent = {"metric": {"q_groundcam"}, "mask": {"none"}}
-    groups = [g for g in groups if {r["choices"].get(g) for r in results} != silent.get(g)]
-    heads = [*groups, "n", *(COLUMNS[name] for name in names), "not scored"]
+    # A group in which all runs have chosen the same says nothing, but for model and CAM.
+    groups = [
+        group
+        for group in ("model", "cam", "metric", "mask")
+        if group in ("model", "cam") or len({r["choices"].get(group) for r in results}) > 1
+    ]
+    heads = [*groups, "n", *(COLUMNS[name] for name in names)]
     rows = [
         [
             *(str(r["choices"].get(group, "")) for group in groups),
             str(r["counts"]["scored"]),
-            *(_number(r["scores"].get(name)) for name in names),
-            _not_scored(r["counts"]),
+            *(_number(r["scores"].get(name), separator) for name in names),
         ]
         for r in results
     ]
     return heads, rows
 
 
-def markdown(results: Sequence[Mapping[str, Any]]) -> str:
-    """The table and its notes in Markdown."""
+def markdown(results: Sequence[Results]) -> str:
+    """Tables and notes in Markdown."""
     from tabulate import tabulate
 
-    heads, rows = table(results)
-    body = tabulate(rows, heads, tablefmt="github", disable_numparse=True)
-    return "\n\n".join([body, *NOTES, _intervals(results)])
+    parts = []
+    for dataset, group in _by_dataset(results):
+        heads, rows = table(group, " ")
+        body = tabulate(rows, heads, tablefmt="github", disable_numparse=True)
+        parts += [f"**{dataset}**", body, *not_scored(group), interval_note(group)]
+    return "\n\n".join([*parts, NOTES])
 
 
-def show(results: Sequence[Mapping[str, Any]]) -> None:
-    """Print the table and its notes."""
+def show(results: Sequence[Results]) -> None:
+    """Print tables and notes."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    heads, rows = table(results)
-    grid = Table(*heads, header_style="bold", row_styles=["", "dim"])
-    for row in rows:
-        grid.add_row(*row)
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    console.print(grid)
-    for note in (*NOTES, _intervals(results)):
-        console.print(note, style="italic", markup=False, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for dataset, group in _by_dataset(results):
+        heads, rows = table(group, "\n")
+        grid = Table(title=dataset, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for head in heads:
+            words = head in COLUMNS.values() or head == "n"
+            grid.add_column(head, justify="right" if words else "left", no_wrap=not words)
+        for row in rows:
+            grid.add_row(*row)
+        console.print(grid)
+        for line in (*not_scored(group), interval_note(group)):
+            console.print(line, style="italic", markup=False, highlight=False)
+        console.print()
+    console.print(NOTES, style="italic", markup=False, highlight=False)
 
 
-def _intervals(results: Iterable[Mapping[str, Any]]) -> str:
-    with_interval = any(
-        score["low"] is not None for result in results for score in result["scores"].values()
-    )
-    if with_interval:
-        return "[low, high]: 95 % percentile bootstrap over images."
+def not_scored(results: Sequence[Results]) -> list[str]:
+    """One line for each set of samples that some runs could not score, with the reasons."""
+    lines: dict[str, list[str]] = {}
+    for result in results:
+        counts = result["counts"]
+        reasons = {**counts["skipped"], **counts["flagged"]}
+        if reasons:
+            why = "; ".join(f"{reason} ({count})" for reason, count in sorted(reasons.items()))
+            line = f"{counts['samples'] - counts['scored']} of {counts['samples']}: {why}"
+            lines.setdefault(line, []).append(
+                f"{result['choices']['model']}·{result['choices']['cam']}"
+            )
+    everyone = len(results)
+    return [
+        f"not scored, {'all' if len(runs) == everyone else ', '.join(runs)}: {line}"
+        for line, runs in lines.items()
+    ]
+
+
+def interval_note(results: Sequence[Results]) -> str:
+    """What stands under a value, or why nothing does."""
+    if any(score["low"] is not None for r in results for score in r["scores"].values()):
+        return "Below a mean: its 95 % percentile bootstrap interval over images."
     return "No intervals: fewer than 20 images."
 
 
-def _number(score: Mapping[str, Any] | None) -> str:
+def _by_dataset(results: Sequence[Results]) -> list[tuple[str, list[Results]]]:
+    groups = groupby(results, key=lambda result: str(result["choices"].get("dataset", "")))
+    return [(dataset, list(group)) for dataset, group in groups]
+
+
+def _number(score: Mapping[str, Any] | None, separator: str) -> str:
     if score is None:
         return "–"
     if score["low"] is None:
         return f"{score['value']:.3f}"
-    return f"{score['value']:.3f} [{score['low']:.2f}, {score['high']:.2f}]"
+    return f"{score['value']:.3f}{separator}{score['low']:.2f}–{score['high']:.2f}"
 
 
-def _not_scored(counts: Mapping[str, Any]) -> str:
-    reasons = {**counts["skipped"], **counts["flagged"]}
-    return "; ".join(f"{reason}: {count}" for reason, count in reasons.items())
-
-
-def _order(result: Mapping[str, Any]) -> tuple[str, str, bool, str, str]:
+def _order(result: Results) -> tuple[str, str, int, str, str]:
     choices = result["choices"]
     cam = choices.get("cam", "")
-    place = str(_BASELINES.index(cam)) if cam in _BASELINES else cam
-    return (
-        choices.get("dataset", ""),
-        choices.get("model", ""),
-        cam in _BASELINES,
-        place,
-        result["fingerprint"],
-    )
+    place = _BASELINES.index(cam) + 1 if cam in _BASELINES else 0
+    return choices.get("dataset", ""), choices.get("model", ""), place, cam, result["fingerprint"]
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@ returns it; so every sweep resumes by being started again.
 
 import logging
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,7 @@ def compute(cell: "Cell") -> dict[str, Any]:
     from vlground.config import build
 
     torch.set_flush_denormal(True)  # with denormals a backward pass of lite2 takes ten times longer
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    quieten()
     lightning.seed_everything(cell.node["seed"], workers=True, verbose=False)
     started = time.perf_counter()
     node = cell.node
@@ -111,6 +112,17 @@ def compute(cell: "Cell") -> dict[str, Any]:
         if logger is not None:
             finish(logger)
     return results
+
+
+def quieten() -> None:
+    """Silence what Lightning says about itself; everything about the run stays."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    for message in (
+        "Couldn't infer the batch indices",  # evidence is keyed by sample, not by index
+        ".*isinstance.treespec, LeafSpec",  # lightning 2.6 beside torch 2.13
+        ".*does not have many workers",  # num_workers is the user's choice
+    ):
+        warnings.filterwarnings("ignore", message)
 
 
 def summary(results: dict[str, Any]) -> str:

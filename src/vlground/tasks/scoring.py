@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vlground.geometry import Frame
-from vlground.metrics.q_groundcam import QGroundCAM, q_groundcam
+from vlground.metrics.grounding import QGroundCAM, q_groundcam
 
 
 def score_maps(
