@@ -1,11 +1,9 @@
-"""Shared fixtures. `vlground` is imported first: it installs the torchvision hook."""
+"""Shared fixtures."""
 
 from pathlib import Path
 
 import pytest
 import torch
-
-import vlground  # noqa: F401
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

@@ -1,0 +1,82 @@
+"""Every option composes, resolves and points at something that exists."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+from vlground.config import build
+from vlground.run import CONF
+
+GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
+OPTIONS = [
+    f"{path.parent.name}={path.stem}"
+    for path in sorted(CONF.glob("*/*.yaml"))
+    if path.parent.name != "experiment"
+]
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    """The resolved configuration; under `hydra`, its mode and sweep."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        whole = compose("run", list(overrides), return_hydra_config=True)
+        config = compose("run", list(overrides))
+    node = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(node, dict)
+    return {"mode": whole.hydra.mode, "sweep": dict(whole.hydra.sweeper.params or {}), **node}
+
+
+def targets(node: object) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["_target_"]] if "_target_" in node else []
+        return own + [t for value in node.values() for t in targets(value)]
+    return [t for value in node for t in targets(value)] if isinstance(node, list) else []
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_composes_and_names_what_exists(option: str) -> None:
+    node = composed(option)[option.split("=")[0]]
+    for target in targets(node):
+        assert callable(get_object(target))
+
+
+@pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith(("cam=", "metric="))])
+def test_cams_and_metrics_can_be_built(option: str) -> None:
+    node = composed(option)[option.split("=")[0]]
+    if node.get("file", "") is not None:
+        build(node)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_composes_in_every_value_of_its_axes(name: str) -> None:
+    node = composed(f"experiment={name}")
+    assert node["mode"].name == "MULTIRUN", "an experiment refuses to be one default run"
+    for axis, values in node["sweep"].items():
+        for value in str(values).split(","):
+            composed(f"experiment={name}", f"{axis}={value}")
+
+
+def test_options_begin_with_what_they_are_and_are_short() -> None:
+    for path in CONF.glob("*/*.yaml"):
+        lines = path.read_text().splitlines()
+        assert lines[0].startswith("# "), path
+        assert len(lines) <= 30, path
+
+
+def test_the_metric_option_names_every_field_with_its_default() -> None:
+    """A result records what is in the config, so nothing may be left to the class's default."""
+    from dataclasses import asdict
+
+    from vlground.metrics import QGroundCAM
+
+    node = composed()["metric"]
+    assert {k: v for k, v in node.items() if k != "_target_"} == asdict(QGroundCAM())
+
+
+def test_configurations_hold_no_path() -> None:
+    for path in Path(CONF).rglob("*.yaml"):
+        assert str(Path.home()) not in path.read_text()
