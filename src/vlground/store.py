@@ -11,7 +11,6 @@ also on a network file system, may read and write one stage.
 
 import hashlib
 import json
-import mmap
 import os
 import struct
 import uuid
@@ -109,7 +108,7 @@ class EvidenceStore:
         self.stage = stage
         self.damaged: list[Path] = []
         self._places: dict[str, tuple[Path, int, int]] = {}
-        self._views: dict[Path, mmap.mmap] = {}
+        self._files: dict[Path, BinaryIO] = {}
         self._segment: BinaryIO | None = None
         self.refresh()
 
@@ -119,14 +118,12 @@ class EvidenceStore:
         self._places = {}
         self.damaged = []
         for path in sorted(self.directory.glob("*.segment")):
-            size = path.stat().st_size
             end = 0
-            if size:
-                self._views[path] = _map(path)
-                for key, start, stop in _records(self._views[path]):
+            with path.open("rb") as file:
+                for key, start, stop in _records(file):
                     self._places.setdefault(key, (path, start, stop))
                     end = stop
-            if end != size:
+            if end != path.stat().st_size:
                 self.damaged.append(path)
 
     def __contains__(self, key: str) -> bool:
@@ -142,9 +139,10 @@ class EvidenceStore:
             KeyError: If there is none under this key.
         """
         path, start, stop = self._places[key]
-        if path not in self._views:
-            self._views[path] = _map(path)
-        arrays = load_arrays(self._views[path][start:stop])
+        if path not in self._files:
+            self._files[path] = path.open("rb")
+        # Read, not mapped: mapped pages would count as this process's memory.
+        arrays = load_arrays(os.pread(self._files[path].fileno(), stop - start, start))
         evidence: Evidence = json.loads(arrays.pop("json").tobytes())
         evidence.update(arrays)
         return evidence
@@ -170,7 +168,9 @@ class EvidenceStore:
         if self._segment is not None:
             self._segment.close()
             self._segment = None
-        self._views = {}
+        for file in self._files.values():
+            file.close()
+        self._files = {}
 
     def _open_segment(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -225,20 +225,16 @@ def _encode(key: str, evidence: Evidence) -> bytes:
     return header + name + payload
 
 
-def _records(view: mmap.mmap) -> Iterator[tuple[str, int, int]]:
+def _records(file: BinaryIO) -> Iterator[tuple[str, int, int]]:
     """Key and place of every whole record, up to the first that is torn."""
     position = 0
-    while position + _HEADER.size <= len(view):
-        magic, name_size, payload_size, checksum = _HEADER.unpack_from(view, position)
-        start = position + _HEADER.size + name_size
-        stop = start + payload_size
-        body = view[position + _HEADER.size : stop]
-        if magic != _MAGIC or stop > len(view) or zlib.crc32(body) != checksum:
+    while len(header := file.read(_HEADER.size)) == _HEADER.size:
+        magic, name_size, payload_size, checksum = _HEADER.unpack(header)
+        if magic != _MAGIC:
             return
-        yield body[:name_size].decode(), start, stop
-        position = stop
-
-
-def _map(path: Path) -> mmap.mmap:
-    with path.open("rb") as handle:
-        return mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+        body = file.read(name_size + payload_size)
+        start = position + _HEADER.size + name_size
+        position = start + payload_size
+        if len(body) != name_size + payload_size or zlib.crc32(body) != checksum:
+            return
+        yield body[:name_size].decode(), start, position
