@@ -5,9 +5,14 @@ returns it; so every sweep resumes by being started again.
 """
 
 import logging
+import os
+import signal
+import sys
+import threading
 import time
 import warnings
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import hydra
@@ -31,6 +36,10 @@ CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf") i
 def main(config: DictConfig) -> float | None:
     """Entry point of `vlground` and `python -m vlground`."""
     multirun = HydraConfig.get().mode.name == "MULTIRUN"
+    # As with `python -m`: your own `_target_: my_package.Mine` is found in the current folder.
+    sys.path.append(os.getcwd())
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         return execute(config, multirun)
     except ImpossiblePairError as error:
@@ -40,6 +49,11 @@ def main(config: DictConfig) -> float | None:
         return None
     except VlgroundError as error:
         raise CompactHydraException(str(error)) from error
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """Leave through every `finally`; nobody takes SystemExit for a failed cell and goes on."""
+    raise SystemExit(128 + number)
 
 
 def execute(config: DictConfig, multirun: bool = False) -> float | None:
