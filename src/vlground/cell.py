@@ -22,6 +22,7 @@ from vlground.data.sample import Sample, manifest
 from vlground.errors import VlgroundError
 from vlground.store import (
     Stage,
+    checksums,
     digest,
     one_line_on_failure,
     replacing,
@@ -108,7 +109,8 @@ class Cell:
         reads = {name: self.node[name] for name in ("model", "cam")}
         reads["dataset"] = self.node["dataset"]["_target_"]
         reads["precision"] = self.node["trainer"]["precision"]
-        return Stage("prediction", versions([self.node["model"], self.node["cam"]]), reads)
+        weights = checksums({name: self.node[name] for name in ("model", "cam")})
+        return Stage("prediction", versions([self.node["model"], self.node["cam"]]), reads, weights)
 
     @property
     def fingerprint(self) -> str:

@@ -118,6 +118,10 @@ class CAM(nn.Module):
         """The text that the map of this sample is for; None if the sample has no such text."""
         return sample.text
 
+    def obstacle(self, sample: Sample) -> str | None:
+        """Why this sample can have no map, in words that are counted; None if it can have one."""
+        return "no text to ask" if self.asks(sample) is None else None
+
     def forward(
         self,
         scorer: Scorer,

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import warnings
+from collections import Counter
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -32,9 +33,22 @@ _PACKAGE = Path(__file__).parent
 CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf") if path.is_dir())
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="run")
-def main(config: DictConfig) -> float | None:
+# What became of the cells of this process, for the last line of a sweep.
+_cells: Counter[str] = Counter()
+
+
+def main() -> None:
     """Entry point of `vlground` and `python -m vlground`."""
+    try:
+        job()
+    finally:
+        if _cells.total() > 1:
+            log.info("%s", ", ".join(f"{count} {what}" for what, count in _cells.items()))
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="run")
+def job(config: DictConfig) -> float | None:
+    """Run one composed configuration."""
     multirun = HydraConfig.get().mode.name == "MULTIRUN"
     # As with `python -m`: your own `_target_: my_package.Mine` is found in the current folder.
     sys.path.append(os.getcwd())
@@ -44,8 +58,9 @@ def main(config: DictConfig) -> float | None:
         return execute(config, multirun)
     except ImpossiblePairError as error:
         if not multirun:
-            raise CompactHydraException(f"impossible: {error}") from error
-        log.warning("skipped, impossible: %s", error)
+            raise CompactHydraException(str(error)) from error
+        log.warning("%s", error)
+        _cells["impossible"] += 1
         return None
     except VlgroundError as error:
         raise CompactHydraException(str(error)) from error
@@ -64,11 +79,13 @@ def execute(config: DictConfig, multirun: bool = False) -> float | None:
         multirun: Whether the job is one of a sweep.
 
     Returns:
-        The IO_ratio, for Hydra's sweepers; None where it is undefined.
+        The IO_ratio, for Hydra's sweepers; None where it is undefined or nothing was run.
 
     Raises:
         VlgroundError: Whatever the user can mend, in one line; `error.txt` has the traceback.
     """
+    from hydra.utils import get_class
+
     from vlground.cell import Cell
 
     cell = Cell.of(config, HydraConfig.get())
@@ -80,11 +97,21 @@ def execute(config: DictConfig, multirun: bool = False) -> float | None:
         results = cell.results()
         if results is not None:
             log.info("%s: done already, %s", cell.title, cell.directory)
+            _cells["done already"] += 1
+        elif cell.node["sweep"]["dry_run"]:
+            get_class(cell.node["task"]["_target_"]).check(cell.node)
+            log.info("%s: to do", cell.title)
+            _cells["to do"] += 1
+            return None
         else:
             with cell.recorded():
                 results = compute(cell)
                 log.info("%s: %s  %s", cell.title, summary(results), cell.directory)
+            _cells["done now"] += 1
+    except ImpossiblePairError as error:
+        raise ImpossiblePairError(f"{cell.title}: impossible, {error}") from error
     except Exception as error:
+        _cells["failed"] += 1
         cell.write_error(error)
         log.error("%s: %s", cell.title, error)
         raise

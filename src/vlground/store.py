@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,6 +32,9 @@ Evidence = dict[str, np.ndarray | str | int | float | bool | list[float] | None]
 
 # Options that say where something lies, not what it is: a checksum stands for them.
 LOCATIONS = frozenset({"root", "checkpoint", "cache_dir", "pretrained", "file", "device"})
+
+# Options whose content counts: weights, class names, maps made elsewhere.
+WEIGHED = frozenset({"checkpoint", "pretrained", "classes", "file"})
 
 _HEADER = struct.Struct("<4sHII")  # magic, bytes of key, bytes of payload, checksum of both
 _MAGIC = b"VLG1"
@@ -58,6 +62,50 @@ def without_locations(node: object) -> object:
     if isinstance(node, list):
         return [without_locations(value) for value in node]
     return node
+
+
+def checksums(node: object) -> dict[str, str]:
+    """What stands for the weights that a config node names, for the identity of a stage.
+
+    Args:
+        node: A config node; nested ones are looked into.
+
+    Returns:
+        Option -> SHA-256 of the file, or of all files of a folder; of what is no file, such as a
+        name on a hub, the name itself.
+
+    >>> checksums({"pretrained": True, "checkpoint": None, "image": {"pretrained": "a/name"}})
+    {'pretrained': 'True', 'image.pretrained': 'a/name'}
+    """
+    sums: dict[str, str] = {}
+    children = node.items() if isinstance(node, Mapping) else ()
+    for key, value in children:
+        if key in WEIGHED and isinstance(value, str | bool):
+            sums[key] = _checksum(value)
+        inner = checksums(value)
+        sums.update({f"{key}.{name}": checksum for name, checksum in inner.items()})
+    return sums
+
+
+def _checksum(value: str | bool) -> str:
+    path = Path(str(value)).expanduser()
+    if path.is_dir():
+        files = [file for file in path.rglob("*") if file.is_file()]
+        parts = sorted(f"{file.relative_to(path)} {_of_file(file)}" for file in files)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return _of_file(path) if path.is_file() else str(value)
+
+
+def _of_file(path: Path) -> str:
+    facts = path.stat()
+    return _sha256(path, facts.st_size, facts.st_mtime_ns)
+
+
+@cache
+def _sha256(path: Path, size: int, changed: int) -> str:
+    """Read once a process, unless the file changes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

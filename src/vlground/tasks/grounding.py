@@ -85,6 +85,15 @@ class Grounding(lightning.LightningModule):
             task.batch_size, task.num_workers = node["batch_size"], node["num_workers"]
         return task
 
+    @staticmethod
+    def check(node: Mapping[str, Any]) -> None:
+        """Make sure that model and CAM of a configuration go together.
+
+        Raises:
+            ImpossiblePairError: If they do not.
+        """
+        check_pair(build_scorer(node["model"]), build(node["cam"]))
+
     def configure_callbacks(self) -> list[lightning.Callback]:
         """What stores the maps."""
         return [EvidenceWriter(self.store)]
@@ -94,6 +103,11 @@ class Grounding(lightning.LightningModule):
         if self.scorer is not None:
             trainer.predict(self, return_predictions=False)
         trainer.test(self, verbose=False)
+
+    def expected(self, verb: str) -> int:
+        """How many samples this rank will have `drawn`, or `scored`."""
+        share = self._share()
+        return len(share) if verb == "scored" else sum(s.key not in self.store for s in share)
 
     def transfer_batch_to_device(
         self, batch: Batch | list[Sample], device: torch.device, dataloader_idx: int
@@ -208,11 +222,11 @@ class Grounding(lightning.LightningModule):
     def _unanswerable(self, sample: Sample) -> str | None:
         assert self.scorer is not None
         assert self.cam is not None
-        text = self.cam.asks(sample)
-        if text is None:
-            return "no text to ask"
-        # A baseline that asks something else still covers the same samples as what it stands beside.
-        for needed in (sample.text, text):
+        obstacle = self.cam.obstacle(sample)
+        if obstacle is not None:
+            return obstacle
+        # A baseline that asks something else covers the same samples as what it stands beside.
+        for needed in (sample.text, self.cam.asks(sample) or ""):
             if not self.scorer.knows(needed):
                 return f"unknown to the model: {needed}"
         return None
