@@ -1,8 +1,7 @@
-"""Lightning callbacks and loggers of every task; the only place that knows Weights & Biases."""
+"""Lightning callbacks and loggers of every task."""
 
-import json
-import netrc
-import os
+import logging
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,12 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
 
+from vlground import tracking
 from vlground.cell import Cell
 from vlground.store import Evidence, EvidenceStore
+
+log = logging.getLogger("vlground")
 
 
 class EvidenceWriter(BasePredictionWriter):
@@ -41,34 +42,6 @@ class EvidenceWriter(BasePredictionWriter):
         self.store.append(prediction)
 
 
-def wandb_logger(cell: Cell, project: str) -> WandbLogger:
-    """A Weights & Biases run that needs no login: without a key it is offline.
-
-    `WANDB_MODE` wins. No run id is set, so that a deleted run can be logged again.
-
-    Args:
-        cell: The run.
-        project: W&B project.
-    """
-    import wandb
-
-    os.environ.setdefault("WANDB_SILENT", "true")
-    run = None
-    if rank_zero_only.rank == 0:
-        run = wandb.init(
-            project=project,
-            group=cell.experiment,
-            job_type=cell.choices["task"],
-            name=cell.title,
-            tags=list(cell.node["tags"]),
-            notes=cell.node["notes"],
-            dir=str(cell.directory),
-            mode=None if "WANDB_MODE" in os.environ or _has_key() else "offline",
-            config={**cell.choices, **cell.facts(), "cfg": cell.node},
-        )
-    return WandbLogger(experiment=run, save_dir=str(cell.directory))
-
-
 def csv_logger(cell: Cell) -> CSVLogger:
     """Lightning's CSV logger in the run directory."""
     return CSVLogger(save_dir=str(cell.directory), name="csv", version="")
@@ -80,65 +53,33 @@ def log_results(
     rows: Sequence[Mapping[str, Any]],
     figures: Mapping[str, Path],
 ) -> None:
-    """Copy what is on disk to a logger: scores, counts, and the samples that have a picture.
+    """Copy scores and counts to a logger; W&B also gets the samples that have a picture.
+
+    Disk is the truth and the logger the copy: if W&B refuses, the run still ends well.
 
     Args:
-        logger: Any Lightning logger; only W&B gets the table.
+        logger: Any Lightning logger.
         results: As in `results.json`.
         rows: All rows.
         figures: Sample id -> picture.
     """
-    task = results["task"]
-    numbers = flat_scores(results)
     if not isinstance(logger, WandbLogger):
-        logger.log_metrics(numbers)
+        logger.log_metrics(tracking.flat_scores(results))
         return
-    import wandb
-
-    run = logger.experiment
-    run.summary.update(numbers)
-    names = sorted({name for row in rows for name in row} - {"id", "text", "skipped", "flag"})
-    table = wandb.Table(columns=["id", "text", "overlay", *names, "flag", "skipped"])
-    for row in rows:
-        if row["id"] in figures:
-            cells = [_plain(row.get(name)) for name in names]
-            picture = wandb.Image(str(figures[row["id"]]))
-            ending = [row.get("flag"), row.get("skipped")]
-            table.add_data(row["id"], row["text"], picture, *cells, *ending)
-    run.log({f"{task}/samples": table})
+    try:
+        tracking.send(logger.experiment, results, rows, figures)
+    except Exception as error:  # W&B passes on what its server, its process and pydantic raise
+        log.warning("W&B: %s; vlground-push sends it again", tracking.one_line(error))
 
 
 def finish(logger: Logger) -> None:
-    """End the W&B run, so that the next cell of the process begins its own."""
-    logger.finalize("finished")
+    """End the logger in a `finally`, so that the next cell of the process begins its own run."""
+    failed = sys.exception() is not None
+    logger.finalize("failed" if failed else "success")
     if isinstance(logger, WandbLogger):
-        import wandb
-
-        wandb.finish()
-
-
-def flat_scores(results: Mapping[str, Any]) -> dict[str, float]:
-    """`grounding/io_ratio`, `grounding/io_ratio_low` … and the counts, as in W&B's summary."""
-    task = results["task"]
-    numbers: dict[str, float] = {}
-    for name, score in results["scores"].items():
-        for ending, key in (("", "value"), ("_low", "low"), ("_high", "high"), ("_n", "n")):
-            if score[key] is not None:
-                numbers[f"{task}/{name}{ending}"] = score[key]
-    for name, value in results["counts"].items():
-        numbers[f"{task}/count/{name}"] = sum(value.values()) if isinstance(value, dict) else value
-    return numbers
-
-
-def _plain(value: object) -> object:
-    return json.dumps(value) if isinstance(value, list | dict) else value
-
-
-def _has_key() -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    try:
-        hosts = netrc.netrc(Path("~/.netrc").expanduser()).hosts
-    except (OSError, netrc.NetrcParseError):
-        return False
-    return any("wandb" in host for host in hosts)
+        try:
+            errors = tracking.close(exit_code=int(failed))
+        except Exception as error:  # as above; the results are on disk
+            errors = [tracking.one_line(error)]
+        if errors:
+            log.warning("W&B: not uploaded: %s; vlground-push sends it again", errors[0])

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
+from vlground import tracking
 from vlground.config import build_dataset, select, versions
 from vlground.data.sample import Sample, manifest
 from vlground.errors import VlgroundError
@@ -120,8 +121,7 @@ class Cell:
     @property
     def title(self) -> str:
         """`model · cam · dataset`, with the mask if there is one."""
-        shown = [self.choices.get(group) for group in ("model", "cam", "dataset", "mask")]
-        return " · ".join(name for name in shown if name and name != "none")
+        return tracking.title(self.choices)
 
     @property
     def runs(self) -> Path:
@@ -148,6 +148,14 @@ class Cell:
             return None
         stored: dict[str, Any] = json.loads(path.read_text())
         return stored if stored["fingerprint"] == self.fingerprint else None
+
+    def join_experiment(self, results: Mapping[str, Any]) -> None:
+        """Note that an experiment shares a cell that another one has computed."""
+        path = self.directory / "experiments.txt"
+        names = path.read_text().split() if path.exists() else []
+        if self.experiment and self.experiment not in [results["experiment"], *names]:
+            with one_line_on_failure(path), path.open("a") as file:
+                file.write(f"{self.experiment}\n")
 
     @contextmanager
     def recorded(self) -> Iterator[None]:

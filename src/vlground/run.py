@@ -98,6 +98,8 @@ def execute(config: DictConfig, multirun: bool = False) -> float | None:
         if results is not None:
             log.info("%s: done already, %s", cell.title, cell.directory)
             _cells["done already"] += 1
+            if not cell.node["sweep"]["dry_run"]:
+                cell.join_experiment(results)
         elif cell.node["sweep"]["dry_run"]:
             get_class(cell.node["task"]["_target_"]).check(cell.node)
             log.info("%s: to do", cell.title)
