@@ -35,7 +35,9 @@ def main(folder: str, devices: str) -> None:
     )
     task.carry_out(trainer)
     if trainer.is_global_zero:
-        (Path(folder) / "rows.json").write_text(json.dumps([task.scores(), task.rows]))
+        (Path(folder) / "rows.json").write_text(
+            json.dumps([task.scores(), task.table.to_dict("records")])
+        )
 
 
 if __name__ == "__main__":

@@ -70,22 +70,28 @@ def test_baselines(tmp_path: Path) -> None:
     samples = planted(30)
     uniform = run(tmp_path / "uniform", samples, Uniform())
     assert means(uniform)["io_ratio"] == means(uniform)["pointing_game"] == 1 / 16
-    assert not any(row["degenerate"] for row in uniform.rows), "constant on purpose"
+    assert not any(row["degenerate"] for row in uniform.table.to_dict("records")), (
+        "constant on purpose"
+    )
     center = run(tmp_path / "center", samples, Center())
     middle = [s.text in ("1 1", "1 2", "2 1", "2 2") for s in samples]
-    hits = [row["pointing_game"] > 0 for row in center.rows]
+    hits = [row["pointing_game"] > 0 for row in center.table.to_dict("records")]
     assert hits == middle
-    first = run(tmp_path / "random", samples, Random(seed=0)).rows
-    other = run(tmp_path / "other", samples[::-1], Random(seed=0), batch_size=7).rows[::-1]
+    first = run(tmp_path / "random", samples, Random(seed=0)).table.to_dict("records")
+    other = run(tmp_path / "other", samples[::-1], Random(seed=0), batch_size=7).table.to_dict(
+        "records"
+    )[::-1]
     assert text(first) == text(other), "noise depends on (seed, id), not on order or batch mates"
-    assert text(first) != text(run(tmp_path / "seed", samples, Random(seed=1)).rows)
+    assert text(first) != text(
+        run(tmp_path / "seed", samples, Random(seed=1)).table.to_dict("records")
+    )
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 50])
 def test_batches_change_nothing(tmp_path: Path, batch_size: int) -> None:
     samples = planted(6, (1, 4))
-    reference = run(tmp_path / "a", samples, HiResCAM(), batch_size=5).rows
-    rows = run(tmp_path / "b", samples, HiResCAM(), batch_size=batch_size).rows
+    reference = run(tmp_path / "a", samples, HiResCAM(), batch_size=5).table.to_dict("records")
+    rows = run(tmp_path / "b", samples, HiResCAM(), batch_size=batch_size).table.to_dict("records")
     assert text(rows) == text(reference)
 
 
@@ -93,17 +99,19 @@ def test_inference_mode_changes_nothing(tmp_path: Path) -> None:
     samples = planted(3)
     inside = run(tmp_path / "a", samples, HiResCAM(), inference_mode=True)
     outside = run(tmp_path / "b", samples, HiResCAM(), inference_mode=False)
-    assert text(inside.rows) == text(outside.rows)
+    assert text(inside.table.to_dict("records")) == text(outside.table.to_dict("records"))
     assert all(parameter.grad is None for parameter in inside.parameters())
 
 
 def test_stored_evidence_needs_no_model(tmp_path: Path) -> None:
     samples = planted(4)
     drawn = run(tmp_path, samples, HiResCAM())
-    assert text(run(tmp_path, samples).rows) == text(drawn.rows)
+    assert text(run(tmp_path, samples).table.to_dict("records")) == text(
+        drawn.table.to_dict("records")
+    )
     coarse = run(tmp_path, samples, metric=QGroundCAM(resolution="native"))
     assert means(coarse)["pointing_game"] == 1
-    assert coarse.rows != drawn.rows
+    assert coarse.table.to_dict("records") != drawn.table.to_dict("records")
 
 
 def test_an_edited_text_is_drawn_again(tmp_path: Path) -> None:
@@ -144,7 +152,7 @@ class Broken(CAM):
 @pytest.mark.parametrize("resize", ["bilinear", "bicubic"])
 def test_degenerate_maps_are_counts(tmp_path: Path, value: float, reason: str, resize: str) -> None:
     task = run(tmp_path, planted(2, size=50), Broken(value), QGroundCAM(resize=resize))  # type: ignore[arg-type]
-    assert [row["flag"] for row in task.rows] == [reason] * 2
+    assert [row["flag"] for row in task.table.to_dict("records")] == [reason] * 2
     assert task.scores() == {}
 
 
@@ -163,7 +171,7 @@ def test_bad_input_is_counted_and_the_rest_is_scored(tmp_path: Path) -> None:
         good[4],
     ]
     task = run(tmp_path / "runs", samples, HiResCAM())
-    by_id = {row["id"]: row for row in task.rows}
+    by_id = {row["id"]: row for row in task.table.to_dict("records")}
     assert by_id["no box"]["flag"] == "no_box"
     assert by_id["outside"]["flag"] == "box_outside"
     assert by_id["empty"]["flag"] == "box_empty"

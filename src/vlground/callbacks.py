@@ -60,7 +60,7 @@ def log_results(
     Args:
         logger: Any Lightning logger.
         results: As in `results.json`.
-        rows: All rows.
+        rows: Those with a picture, at least.
         figures: Sample id -> picture.
     """
     if not isinstance(logger, WandbLogger):

@@ -4,13 +4,13 @@ import logging
 import subprocess
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
@@ -30,6 +30,9 @@ from vlground.store import (
     without_locations,
     write_json,
 )
+
+if TYPE_CHECKING:
+    import pandas
 
 log = logging.getLogger("vlground")
 
@@ -188,7 +191,7 @@ class Cell:
     def results_of(
         self,
         scores: Mapping[str, Mapping[str, Any]],
-        rows: Sequence[Mapping[str, Any]],
+        rows: "pandas.DataFrame",
         device: str,
     ) -> dict[str, Any]:
         """Everything that goes into `results.json`."""
@@ -224,33 +227,31 @@ class Cell:
         commit = None if git is None else git["commit"]
         return {"seed": self.node["seed"], "fingerprint": self.fingerprint, "git": commit}
 
-    def write(self, results: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    def write(self, results: Mapping[str, Any], rows: "pandas.DataFrame") -> None:
         """Write rows, then results, each whole or not at all."""
-        import pandas
-
         with replacing(self.directory / "rows.parquet") as path:
-            pandas.DataFrame(rows).to_parquet(path, index=False)
+            rows.to_parquet(path, index=False)
         write_json(self.directory / "results.json", results)
 
 
-def count(rows: Sequence[Mapping[str, Any]], left_out: Mapping[str, int]) -> dict[str, Any]:
+def count(rows: "pandas.DataFrame", left_out: Mapping[str, int]) -> dict[str, Any]:
     """How many samples were scored, and what became of the others, by reason.
 
-    >>> count([{"flag": ""}, {"flag": "constant"}, {"skipped": "unknown: x"}], {"no box": 1})
-    ... # doctest: +NORMALIZE_WHITESPACE
+    >>> import pandas
+    >>> columns = {"flag": ["", "constant", None], "skipped": [None, None, "unknown: x"]}
+    >>> rows = pandas.DataFrame({**columns, "degenerate": [False, True, False]})
+    >>> count(rows, {"no box": 1})  # doctest: +NORMALIZE_WHITESPACE
     {'annotations_left_out': {'no box': 1}, 'degenerate': 1, 'flagged': {'constant': 1},
      'samples': 3, 'scored': 1, 'skipped': {'unknown: x': 1}}
     """
-    skipped = Counter(row["skipped"] for row in rows if row.get("skipped"))
-    flagged = Counter(row["flag"] for row in rows if row.get("flag"))
+    skipped = Counter(rows["skipped"].dropna())
+    flagged = Counter(flag for flag in rows["flag"].dropna() if flag)
     return {
         "annotations_left_out": dict(sorted(left_out.items())),
-        "degenerate": sum(
-            bool(row.get("degenerate")) or row.get("flag") == "constant" for row in rows
-        ),
+        "degenerate": int(rows["degenerate"].sum()),
         "flagged": dict(sorted(flagged.items())),
         "samples": len(rows),
-        "scored": sum(row.get("flag") == "" for row in rows),
+        "scored": int((rows["flag"] == "").sum()),
         "skipped": dict(sorted(skipped.items())),
     }
 

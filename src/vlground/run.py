@@ -145,12 +145,13 @@ def compute(cell: "Cell") -> dict[str, Any]:
         )
         task.carry_out(trainer)
         cell.seconds = time.perf_counter() - started
-        results = cell.results_of(task.scores(), task.rows, str(trainer.strategy.root_device))
+        results = cell.results_of(task.scores(), task.table, str(trainer.strategy.root_device))
         if trainer.is_global_zero:
             figures = cell.save_figures(task.pictures(node["task"]["overlays"]))
             if logger is not None:
-                log_results(logger, results, task.rows, figures)
-            cell.write(results, task.rows)
+                shown = task.table[task.table["id"].isin(figures)]
+                log_results(logger, results, shown.to_dict("records"), figures)
+            cell.write(results, task.table)
     finally:
         if logger is not None:
             finish(logger)

@@ -149,7 +149,7 @@ def send(
     Args:
         run: Where to.
         results: As in `results.json`.
-        rows: All rows.
+        rows: Those with a picture, at least.
         figures: Sample id -> picture.
     """
     import wandb

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import lightning
 import numpy as np
+import pandas
 import torch
 from PIL import Image
 from torch import Tensor
@@ -32,7 +33,8 @@ from vlground.tasks.scoring import score_maps
 
 log = logging.getLogger("vlground")
 
-Row = dict[str, Any]
+# Of `rows.parquet`: what the sample is, its scores, and what stood in their way.
+COLUMNS = ["id", "image_id", "text", "foil", *SCORES, "degenerate", "flag", "skipped"]
 
 
 class Grounding(lightning.LightningModule):
@@ -48,7 +50,7 @@ class Grounding(lightning.LightningModule):
         cam: Likewise.
         batch_size: Samples (not images) a batch; no result depends on it.
         num_workers: Processes that load images.
-        rows: After `Trainer.test`, on every rank: one row a sample, in the order of `samples`.
+        table: After `Trainer.test`, on every rank: one row a sample, in the order of `samples`.
     """
 
     def __init__(
@@ -65,7 +67,8 @@ class Grounding(lightning.LightningModule):
         self.cam: CAM | None = None
         self.batch_size = 16
         self.num_workers = 0
-        self.rows: list[Row] = []
+        self.table = pandas.DataFrame(columns=COLUMNS)
+        self._parts: list[pandas.DataFrame] = []
 
     @classmethod
     def of(cls, cell: Cell) -> Self:
@@ -145,45 +148,45 @@ class Grounding(lightning.LightningModule):
 
     def test_dataloader(self) -> DataLoader[Sample]:
         """This rank's share of the samples, all of them with evidence."""
-        self.rows = []
+        self._parts = []
         return evidence_loader(self._share())
 
     def test_step(self, batch: list[Sample]) -> None:
         """Score the stored maps of some samples."""
         by_shape: dict[Any, list[tuple[Sample, Evidence]]] = defaultdict(list)
+        skipped: dict[Sample, str] = {}
         for sample in batch:
             if sample.key not in self.store:
-                self.rows.append(
-                    {**_identity(sample), "skipped": "not drawn: the trainer is limited"}
-                )
+                skipped[sample] = "not drawn: the trainer is limited"
                 continue
             evidence = self.store[sample.key]
             if "skipped" in evidence:
-                self.rows.append({**_identity(sample), "skipped": evidence["skipped"]})
+                skipped[sample] = str(evidence["skipped"])
                 continue
             shape = (*evidence["frame"], *evidence["map"].shape, evidence["constant"])  # type: ignore
             by_shape[shape].append((sample, evidence))
         for group in by_shape.values():
-            self.rows += _score(group, self.metric)
+            self._parts.append(_score(group, self.metric))
+        if skipped:
+            reasons = {"skipped": list(skipped.values()), "degenerate": False, "flag": None}
+            self._parts.append(_rows(list(skipped), reasons))
 
     def on_test_epoch_end(self) -> None:
         """Collect the rows of all ranks."""
-        rows = self.rows
+        parts = self._parts
         if self.trainer.world_size > 1:
             shares: list[Any] = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(shares, rows)
-            rows = [row for share in shares for row in share]
-        by_id = {row["id"]: row for row in rows}
-        self.rows = [by_id[sample.id] for sample in self.samples]
+            torch.distributed.all_gather_object(shares, parts)
+            parts = [part for share in shares for part in share]
+        rows = pandas.concat(parts).drop_duplicates("id").set_index("id", drop=False)
+        ordered = rows.loc[[sample.id for sample in self.samples]]
+        self.table = ordered.reindex(columns=COLUMNS).reset_index(drop=True)
+        self._parts = []
 
     def scores(self) -> dict[str, dict[str, Any]]:
         """Mean of every score over the rows that have one, with its interval over images."""
-        images = [row["image_id"] for row in self.rows]
-        columns = {
-            name: np.array([row.get(name, np.nan) for row in self.rows], dtype=np.float64)
-            for name in SCORES
-        }
-        estimates = bootstrap_means(columns, images)
+        columns = {name: self.table[name].to_numpy(dtype=np.float64) for name in SCORES}
+        estimates = bootstrap_means(columns, self.table["image_id"].tolist())
         return {name: asdict(estimate) for name, estimate in estimates.items() if estimate.n}
 
     def pictures(self, count: int) -> dict[str, Image.Image]:
@@ -236,17 +239,16 @@ class Grounding(lightning.LightningModule):
         return {"constant": self.cam.constant, "normalised": self.cam.normalised}
 
 
-def _identity(sample: Sample) -> Row:
-    return {"id": sample.id, "image_id": sample.image_id, "text": sample.text, "foil": sample.foil}
+def _rows(samples: Sequence[Sample], columns: Mapping[str, Any]) -> pandas.DataFrame:
+    names = ("id", "image_id", "text", "foil")
+    identity = {name: [getattr(sample, name) for sample in samples] for name in names}
+    return pandas.DataFrame({**identity, **columns})
 
 
-def _score(group: Sequence[tuple[Sample, Evidence]], metric: QGroundCAM) -> list[Row]:
+def _score(group: Sequence[tuple[Sample, Evidence]], metric: QGroundCAM) -> pandas.DataFrame:
     """Rows of samples whose maps and images have the same size."""
     first: Mapping[str, Any] = group[0][1]
     maps = torch.stack([torch.from_numpy(evidence["map"].copy()) for _, evidence in group])  # type: ignore
     boxes = [sample.boxes for sample, _ in group]
     columns = score_maps(maps, Frame.from_list(first["frame"]), boxes, metric, first["constant"])
-    return [
-        {**_identity(sample), **{name: values[i].item() for name, values in columns.items()}}
-        for i, (sample, _) in enumerate(group)
-    ]
+    return _rows([sample for sample, _ in group], {**columns, "skipped": None})
