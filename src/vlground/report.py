@@ -1,12 +1,13 @@
 """The command `vlground-report`: what lies under a folder of runs, as tables."""
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+
+from vlground.page.reading import read_results
 
 Results = Mapping[str, Any]
 
@@ -28,7 +29,7 @@ NOTES = (
     "over the box's share of the image, 1 for a uniform map. * WDP is reconstructed: its formula "
     "is not public. uniform, center, random and shuffled_text are baselines."
 )
-_BASELINES = ("uniform", "center", "random", "shuffled_text")
+BASELINES = ("uniform", "center", "random", "shuffled_text")
 
 
 def main() -> None:
@@ -36,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="vlground-report", description=__doc__)
     parser.add_argument("runs", nargs="?", default="runs", type=Path, help="folder (default: runs)")
     parser.add_argument("--format", choices=("console", "markdown"), default="console")
+    parser.add_argument("--no-page", action="store_true", help="do not write report.html there")
     arguments = parser.parse_args()
     results = collect(arguments.runs)
     if not results:
@@ -44,12 +46,29 @@ def main() -> None:
         print(markdown(results))
     else:
         show(results)
+    if not arguments.no_page:
+        _write_page(arguments.runs)
+
+
+def _write_page(runs: Path) -> None:
+    from vlground.errors import VlgroundError
+    from vlground.page.build import write_page
+
+    try:
+        page = write_page(runs)
+    except VlgroundError as error:
+        sys.exit(str(error))
+    # Not among the tables: they may go into a file.
+    for trouble in page.troubles:
+        print(f"{trouble.path}: {trouble.kind}: {trouble.line}", file=sys.stderr)
+    print(f"{page.path}  ({page.runs} runs, {page.size / 1e6:.1f} MB)", file=sys.stderr)
 
 
 def collect(runs: Path) -> list[Results]:
-    """All results under a folder, debug runs left out, in the order of the tables."""
+    """All results under a folder that can be read, debug runs left out, in the tables' order."""
     paths = [path for path in runs.glob("*/*/results.json") if path.parts[-3] != "debug"]
-    return sorted((json.loads(path.read_text()) for path in paths), key=_order)
+    read = [read_results(path) for path in paths]
+    return sorted((results for results in read if not isinstance(results, str)), key=order)
 
 
 def table(results: Sequence[Results], separator: str) -> tuple[list[str], list[list[str]]]:
@@ -151,11 +170,13 @@ def _number(score: Mapping[str, Any] | None, separator: str) -> str:
     return f"{score['value']:.3f}{separator}{score['low']:.2f}–{score['high']:.2f}"
 
 
-def _order(result: Results) -> tuple[str, str, int, str, str]:
+def order(result: Results) -> tuple[str, str, int, str, str]:
+    """Sorts runs: by data set and model, baselines after the CAMs they stand beside."""
     choices = result["choices"]
     cam = choices.get("cam", "")
-    place = _BASELINES.index(cam) + 1 if cam in _BASELINES else 0
-    return choices.get("dataset", ""), choices.get("model", ""), place, cam, result["fingerprint"]
+    place = BASELINES.index(cam) + 1 if cam in BASELINES else 0
+    last = str(result.get("fingerprint", ""))
+    return choices.get("dataset", ""), choices.get("model", ""), place, cam, last
 
 
 if __name__ == "__main__":

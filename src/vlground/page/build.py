@@ -1,0 +1,166 @@
+"""Puts the page together."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from vlground.page.options import choice_columns, differing
+from vlground.page.pictures import Album, fill, overlays, with_map
+from vlground.page.reading import Run, Trouble, read
+from vlground.page.rows import Table, table
+from vlground.page.strips import Strips
+from vlground.plots import PANEL_GUTTER, PANELS
+from vlground.report import BASELINES, COLUMNS, NOTES, order
+from vlground.store import digest, replacing
+
+LIMIT = 9_900_000  # bytes of the page
+ROWS = 3_000_000  # of it for rows
+STRIPS = 4  # samples of a run whose figure 2 is drawn, where there is room
+_SHARE = 0.4  # of the room for pictures that strips may take
+_RECOMMENDED = ("pointing_game", "pg_uncertainty", "io_ratio", "iou_soft", "wdp_binary")
+# In the order in which they run, all in one function: nothing leaks into the page.
+_SCRIPTS = ("dom", "data", "statistics", "charts", "table", "detail", "samples", "compare", "main")
+
+
+@dataclass(frozen=True)
+class Page:
+    """What was written.
+
+    Attributes:
+        path: The file.
+        size: Its bytes.
+        runs: Runs on it.
+        troubles: Run directories without results that it lists.
+    """
+
+    path: Path
+    size: int
+    runs: int
+    troubles: list[Trouble]
+
+
+def write_page(runs: Path) -> Page:
+    """Write `report.html` into a folder of runs.
+
+    Raises:
+        VlgroundError: If it cannot be written there.
+    """
+    whole, troubles = read(runs)
+    whole.sort(key=lambda run: order(run.results))
+    text = page(runs, whole, troubles)
+    with replacing(runs / "report.html") as temporary:
+        temporary.write_text(text, "utf-8")
+    return Page(runs / "report.html", len(text.encode()), len(whole), troubles)
+
+
+def page(folder: Path, runs: Sequence[Run], troubles: Sequence[Trouble]) -> str:
+    """The page as text, with as many pictures as there is room for."""
+    rows = table(runs, ROWS)
+    data = _data(runs, troubles, rows)
+    room = LIMIT - len(_html({**data, "pictures": [], "size": "00.0 MB"}).encode())
+    album, strips = Album(), Strips(folder)
+    drawn, all_drawn = fill(album, runs, int(room * _SHARE), strips.draw, with_map, STRIPS)
+    taken = album.size + len(embedded(drawn).encode())
+    seen, note = overlays(album, runs, room - taken)
+    for entry, strip, shown in zip(data["runs"], drawn, seen, strict=True):
+        entry["strips"], entry["overlays"] = strip, shown
+        entry["noStrips"] = strips.reasons.get(entry["path"], "")
+    data |= {"pictures": album.pictures, "allStrips": all_drawn, "overlayNote": note}
+    size = len(_html({**data, "size": "00.0 MB"}).encode())
+    return _html({**data, "size": f"{size / 1e6:.1f} MB"})
+
+
+def embedded(value: object) -> str:
+    r"""JSON that may stand inside `<script>`: no `<` in it opens or closes anything.
+
+    >>> embedded({"text": "</script>"})
+    '{"text":"\\u003c/script>"}'
+    """
+    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # The two line separators are legal in JSON, but some tools break lines there.
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _data(runs: Sequence[Run], troubles: Sequence[Trouble], rows: Table) -> dict[str, Any]:
+    results = [run.results for run in runs]
+    telling = differing(results)
+    return {
+        "groups": choice_columns(results),
+        "labels": COLUMNS,
+        "recommended": _RECOMMENDED,
+        "notes": NOTES,
+        "panels": PANELS,
+        "gutter": 1 / PANEL_GUTTER,
+        "samples": rows.samples,
+        "sets": rows.sets,
+        "columns": rows.columns,
+        "reasons": rows.reasons,
+        "troubles": [asdict(trouble) for trouble in troubles],
+        "runs": [
+            {**_run(run), "options": options, "rows": embedded_rows}
+            for run, options, embedded_rows in zip(runs, telling, rows.runs, strict=True)
+        ],
+    }
+
+
+def _run(run: Run) -> dict[str, Any]:
+    results = run.results
+    choices = {str(group): str(option) for group, option in results["choices"].items()}
+    identity = results.get("identity")
+    comparable = [choices.get("dataset"), choices.get("metric")]
+    if isinstance(identity, Mapping):
+        comparable += [identity.get("data"), identity.get("metric")]
+    about = ("task", "experiment", "seconds", "device", "versions", "git", "stage", "world")
+    return {
+        "path": run.path,
+        "fingerprint": str(results.get("fingerprint", "")),
+        "choices": choices,
+        "baseline": choices.get("cam") in BASELINES,
+        # Only runs on the same samples by the same metric are ranked against each other.
+        "peers": digest(comparable),
+        "scores": results["scores"],
+        "counts": results["counts"],
+        "identity": identity,
+        "about": {name: results[name] for name in about if name in results},
+        "problem": run.problem,
+    }
+
+
+def _html(data: Mapping[str, Any]) -> str:
+    folder = files("vlground.page")
+    style = folder.joinpath("page.css").read_text("utf-8")
+    bodies = [folder.joinpath(f"{name}.js").read_text("utf-8") for name in _SCRIPTS]
+    script = '(() => {\n"use strict";\n' + "\n".join(bodies) + "})();"
+    # Nothing is loaded from anywhere, and no script runs but this one, whatever the data hold.
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; "
+        f"script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'"
+    )
+    text = folder.joinpath("template.html").read_text("utf-8")
+    parts = {"policy": html.escape(policy), "style": style, "data": embedded(data)}
+    parts["script"] = script
+    # In one go: what is put in may itself hold something that looks like a place to fill.
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], text)
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _finite(value: object) -> object:
+    """NaN and infinity, which JSON does not know, as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(child) for child in value]
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    return value

@@ -1,0 +1,127 @@
+"""The rows of all runs as compact columns, within a budget."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from vlground.page.reading import Run
+
+_TEXT = ("id", "image_id", "text", "foil", "flag", "skipped", "degenerate")
+
+
+@dataclass
+class Table:
+    """Rows of several runs; what runs share (samples, equal columns) is stored once.
+
+    Attributes:
+        samples: `[id, image id, text]` of every sample that any run has a row of.
+        sets: Lists of indices into `samples`, one for each different selection.
+        columns: Lists of values, rounded to four digits, null where there is none.
+        reasons: Lists of `[place, reason]` of rows that are not scored.
+        runs: For each run its set, its columns by name, its reasons, and how many rows it has.
+    """
+
+    samples: list[list[str]] = field(default_factory=list)
+    sets: list[list[int]] = field(default_factory=list)
+    columns: list[list[float | None]] = field(default_factory=list)
+    reasons: list[list[list[Any]]] = field(default_factory=list)
+    runs: list[dict[str, Any] | None] = field(default_factory=list)
+
+
+@lru_cache(maxsize=2**18)  # runs of one data set share their samples
+def rank(sample_id: str) -> str:
+    """Sorts samples in an order that has nothing to do with the data, the same for every run."""
+    return hashlib.sha256(sample_id.encode()).hexdigest()
+
+
+def table(runs: Sequence[Run], budget: int) -> Table:
+    """All rows if their JSON fits the budget in bytes, else those of the same samples in each run.
+
+    Args:
+        runs: The runs, with rows or without.
+        budget: Bytes.
+    """
+    most = max((len(run.rows) for run in runs if run.rows is not None), default=0)
+    # Values take three bytes at least: no need to write out a million rows to see they do not fit.
+    cells = sum(len(_scores(run.rows)) for run in runs if run.rows is not None)
+    keep = min(most, max(1, budget // max(1, 3 * cells)))
+    while True:
+        made = _table(runs, keep)
+        size = len(json.dumps(made.__dict__, separators=(",", ":")).encode())
+        if size <= budget or keep <= 1:
+            return made
+        keep = max(1, min(keep - 1, int(keep * budget / size * 0.95)))
+
+
+def _table(runs: Sequence[Run], keep: int) -> Table:
+    made = Table()
+    places: dict[tuple[str, ...], int] = {}
+    known: dict[str, int] = {}
+
+    def stored(kind: str, store: list[Any], value: Any) -> int:  # noqa: ANN401 - anything JSON
+        key = f"{kind} {json.dumps(value)}"
+        if key not in known:
+            known[key] = len(store)
+            store.append(value)
+        return known[key]
+
+    for run in runs:
+        if run.rows is None:
+            made.runs.append(None)
+            continue
+        rows = run.rows
+        if len(rows) > keep:
+            ranks = [rank(str(name)) for name in rows["id"]]
+            rows = rows.iloc[sorted(sorted(range(len(rows)), key=ranks.__getitem__)[:keep])]
+        # Two data sets may use the same ids for different images.
+        dataset = str(run.results["choices"].get("dataset", ""))
+        texts = rows["text"] if "text" in rows else rows["id"]
+        indices = []
+        for names in zip(rows["id"], rows["image_id"], texts, strict=True):
+            sample = tuple(map(str, names))
+            key = (dataset, *sample)
+            if key not in places:
+                places[key] = len(made.samples)
+                made.samples.append(list(sample))
+            indices.append(places[key])
+        made.runs.append(
+            {
+                "set": stored("set", made.sets, indices),
+                "columns": {
+                    name: stored("column", made.columns, _rounded(rows[name].to_numpy()))
+                    for name in _scores(rows)
+                },
+                "reasons": stored("reasons", made.reasons, _reasons(rows)),
+                "rows": len(run.rows),
+            }
+        )
+    return made
+
+
+def _scores(rows: Any) -> list[str]:  # noqa: ANN401 - a DataFrame
+    return [
+        str(name) for name in rows.columns if name not in _TEXT and rows[name].dtype.kind in "fiu"
+    ]
+
+
+def _rounded(values: np.ndarray) -> list[float | None]:
+    numbers = np.asarray(values, dtype=np.float64)
+    # Whole numbers without ".0": a quarter of the size of pointing games and numbers of peaks.
+    return [
+        None if not np.isfinite(v) else int(v) if v == int(v) else round(float(v), 4)
+        for v in numbers.tolist()
+    ]
+
+
+def _reasons(rows: Any) -> list[list[Any]]:  # noqa: ANN401 - a DataFrame
+    columns = [rows[name].tolist() for name in ("skipped", "flag") if name in rows]
+    # Of a row that has neither, pandas says None or NaN.
+    found = [
+        next((r for r in row if isinstance(r, str) and r), "") for row in zip(*columns, strict=True)
+    ]
+    return [[place, reason] for place, reason in enumerate(found) if reason]

@@ -1,0 +1,145 @@
+// The samples of a run as overlays; one of them large, with the paper's figure 2.
+
+const sampleState = { query: "", sort: "", descending: false, pictured: true, shown: 0 };
+const PAGE = 60;
+const dialog = document.getElementById("sample");
+
+function overlay(run, place) {
+  const [id, , text] = run.samples[place];
+  if (!run.overlayOf.has(id)) return el("div", { class: "no-picture" }, "no picture");
+  return el("img", { src: pictureUrl(run.overlayOf.get(id)), alt: `map of ${text}`, loading: "lazy" });
+}
+
+function sampleOrder(run) {
+  const places = run.samples.map((_, place) => place).filter((place) => {
+    const [id, image, text] = run.samples[place];
+    return (!sampleState.pictured || run.overlayOf.has(id)) &&
+      matches(`${text} ${id} ${image} ${run.reasonOf.get(place) || ""}`, sampleState.query);
+  });
+  if (!sampleState.sort) return places;
+  const key = (place) => valueOf(run, sampleState.sort, place);
+  const sign = sampleState.descending ? -1 : 1;
+  return places.sort((a, b) => (key(a) === null) - (key(b) === null) || sign * (key(a) - key(b)));
+}
+
+function sampleCard(run, place, order) {
+  const [id, , text] = run.samples[place];
+  const reason = run.reasonOf.get(place);
+  const main = sampleState.sort || scoresOf(run).find((score) => score === "io_ratio") || scoresOf(run)[0];
+  const line = reason || (main ? `${label(main)} ${fixed(valueOf(run, main, place))}` : "");
+  return el("button", { type: "button", class: "card", title: id, click: () => showSample(run, place, order) },
+    overlay(run, place), run.stripOf.has(id) ? el("span", { class: "steps" }, "step by step") : null,
+    el("span", { class: "text" }, text), el("span", { class: reason ? "quiet" : "number" }, line));
+}
+
+function sampleGrid(run, redraw) {
+  const order = sampleOrder(run);
+  const shown = order.slice(0, sampleState.shown || PAGE);
+  const more = order.length > shown.length ? el("button", { type: "button", class: "button", click: () => {
+    sampleState.shown = shown.length + 4 * PAGE;
+    redraw();
+  } }, `Show more (${order.length - shown.length})`) : null;
+  return [el("p", { class: "quiet", "aria-live": "polite" }, sampleNote(run, order.length)),
+    el("div", { class: "grid" }, shown.map((place) => sampleCard(run, place, order))), more];
+}
+
+function sampleNote(run, found) {
+  if (!run.rows) return `This run has no rows: ${run.problem}.`;
+  const pictures = run.overlays.length;
+  const parts = [`${found} shown`, `pictures of ${pictures} of ${run.rows.rows} samples`];
+  if (run.partial) parts.push(`scores of ${run.samples.length} of ${run.rows.rows}, the same in every run`);
+  return `${parts.join(" · ")}.`;
+}
+
+function sampleFilters(run, redraw) {
+  const again = () => { sampleState.shown = 0; redraw(); };
+  const scores = [["", "data set’s order"], ...scoresOf(run).map((score) => [score, label(score)])];
+  return el("div", { class: "bar" },
+    select("Run", data.runs.map((other) => [other.path, other.name]), run.path, (path) => {
+      location.hash = runLink("samples", runByPath(path));
+    }),
+    select("Sort by", scores, sampleState.sort, (score) => { sampleState.sort = score; again(); }),
+    checkField("Largest first", sampleState.descending, (on) => { sampleState.descending = on; again(); }),
+    checkField("Only with picture", sampleState.pictured, (on) => { sampleState.pictured = on; again(); }),
+    searchField("Filter", "text, id, reason …", sampleState.query, (query) => { sampleState.query = query; again(); }));
+}
+
+function samplesView(run) {
+  if (!run) return [el("p", { class: "empty" }, "No runs.")];
+  if (!run.overlays.length) sampleState.pictured = false;
+  const box = el("div", null);
+  const redraw = () => box.replaceChildren(...sampleGrid(run, redraw).filter(Boolean));
+  redraw();
+  return [el("h1", null, "Samples"), sampleFilters(run, redraw), box];
+}
+
+function panel(strip, place) {
+  const picture = el("img", { src: strip, alt: data.panels[place] });
+  // The strip is one picture; each panel in it has a gutter on either side.
+  const cell = 1 + 2 * data.gutter;
+  picture.style.width = `${100 * data.panels.length * cell}%`;
+  picture.style.marginLeft = `${-100 * (place * cell + data.gutter)}%`;
+  return el("figure", { class: "panel-figure" }, el("div", { class: "crop" }, picture),
+    el("figcaption", null, data.panels[place]));
+}
+
+function figureTwo(run, id) {
+  if (!run.stripOf.has(id)) {
+    const some = run.strips.length ? `drawn for ${run.strips.length} samples of this run, as space allows` : "none for this run";
+    return el("p", { class: "quiet" }, `Step by step: ${run.noStrips || some}.`);
+  }
+  const strip = pictureUrl(run.stripOf.get(id));
+  const box = el("div", { class: "strip" }, data.panels.map((_, place) => panel(strip, place)));
+  const first = box.querySelector("img");
+  first.addEventListener("load", () =>
+    box.classList.toggle("tall", first.naturalHeight * data.panels.length > first.naturalWidth));
+  return [el("h3", null, "Step by step, after the paper’s figure 2"), box,
+    el("p", { class: "quiet" }, "Peaks: disc in the box, cross outside, ring where peaks share the top. " +
+      "Both penalties have one scale.")];
+}
+
+function scoreList(run, place) {
+  const reason = run.reasonOf.get(place);
+  if (reason) return el("p", null, `Not scored: ${reason}`);
+  return facts(scoresOf(run).map((score) => [label(score), fixed(valueOf(run, score, place))]));
+}
+
+function elsewhere(run, id) {
+  const others = data.runs.filter((other) => other.choices.dataset === run.choices.dataset && other.overlayOf.has(id));
+  if (others.length < 2) return null;
+  const cards = others.map((other) => el("button", {
+    type: "button", class: "card", "aria-current": other === run, title: other.name,
+    click: () => showSample(other, other.placeOf.get(id), null) }, overlay(other, other.placeOf.get(id)),
+  el("span", { class: "text" }, `${other.choices.model} · ${other.choices.cam}`),
+  el("span", { class: "number" }, `IO ${fixed(valueOf(other, "io_ratio", other.placeOf.get(id)))}`)));
+  return [el("h3", null, "The same sample in other runs"), el("div", { class: "grid small" }, cards)];
+}
+
+function neighbours(run, place, order) {
+  const at = order ? order.indexOf(place) : -1;
+  const step = (by, text, key) => {
+    const next = at < 0 ? undefined : order[at + by];
+    return el("button", { type: "button", class: "button", "data-key": key, disabled: next === undefined,
+      click: () => showSample(run, next, order) }, text);
+  };
+  return [step(-1, "← Previous", "ArrowLeft"), step(1, "Next →", "ArrowRight")];
+}
+
+function showSample(run, place, order) {
+  const [id, image, text] = run.samples[place];
+  const close = el("button", { type: "button", class: "button", click: () => dialog.close() }, "Close");
+  dialog.replaceChildren(
+    el("div", { class: "dialog-head" }, el("div", null, el("h2", { id: "sample-title" }, text),
+      el("p", { class: "quiet" }, `${run.name} · ${id} · image ${image}`)),
+    el("div", { class: "row" }, neighbours(run, place, order), close)),
+    el("div", { class: "large" }, overlay(run, place), scoreList(run, place)),
+    ...[figureTwo(run, id), elsewhere(run, id)].flat().filter(Boolean));
+  if (!dialog.open) dialog.showModal();
+  dialog.scrollTop = 0;
+}
+
+dialog.addEventListener("keydown", (event) => {
+  const button = dialog.querySelector(`button[data-key="${event.key === "ArrowLeft" || event.key === "ArrowRight" ? event.key : ""}"]`);
+  if (button && !button.disabled) button.click();
+});
+dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
