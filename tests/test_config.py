@@ -47,7 +47,7 @@ def test_an_option_composes_and_names_what_exists(option: str) -> None:
 @pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith(("cam=", "metric="))])
 def test_cams_and_metrics_can_be_built(option: str) -> None:
     node = composed(option)[option.split("=")[0]]
-    if node.get("file", "") is not None:
+    if "???" not in node.values():
         build(node)
 
 

@@ -26,8 +26,8 @@ from vlground.store import (
     checksums,
     digest,
     one_line_on_failure,
+    relevant,
     replacing,
-    without_locations,
     write_json,
 )
 
@@ -38,7 +38,7 @@ log = logging.getLogger("vlground")
 
 # Trainer options that make a run partial; such runs are never returned later.
 _PARTIAL = ("fast_dev_run", "overfit_batches", "limit_predict_batches", "limit_test_batches")
-_STACK = ("vlground", "torch", "lightning", "timm", "transformers", "numpy", "scipy", "hydra-core")
+_STACK = ("vlground", "torch", "lightning", "timm", "transformers", "grad-cam", "numpy", "scipy")
 
 
 @dataclass
@@ -100,8 +100,8 @@ class Cell:
         self._identity = {
             "task": self.choices["task"],
             "stage": self.stage.description,
-            "metric": without_locations(self.node["metric"]),
-            "mask": without_locations(self.node["mask"]),
+            "metric": relevant(self.node["metric"]),
+            "mask": relevant(self.node["mask"]),
             "data": manifest(self.samples),
             "left_out": self._left_out,
             **selection,
@@ -119,7 +119,7 @@ class Cell:
     @property
     def fingerprint(self) -> str:
         """16 hex digits that stand for everything the results depend on."""
-        return digest(self._identity or {"unreadable": without_locations(self.node)})
+        return digest(self._identity or {"unreadable": relevant(self.node)})
 
     @property
     def title(self) -> str:

@@ -30,8 +30,11 @@ from vlground.errors import VlgroundError
 
 Evidence = dict[str, np.ndarray | str | int | float | bool | list[float] | None]
 
-# Options that say where something lies, not what it is: a checksum stands for them.
-LOCATIONS = frozenset({"root", "checkpoint", "cache_dir", "pretrained", "file", "device"})
+# Options on which no number depends: where something lies (a checksum stands for it) and how much
+# is computed at once.
+IRRELEVANT = frozenset(
+    {"root", "checkpoint", "cache_dir", "pretrained", "file", "device", "batch_size"}
+)
 
 # Options whose content counts: weights, class names, maps made elsewhere.
 WEIGHED = frozenset({"checkpoint", "pretrained", "classes", "file"})
@@ -50,17 +53,17 @@ def digest(value: object, length: int = 16) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
-def without_locations(node: object) -> object:
-    """A config node without the options that only say where something lies.
+def relevant(node: object) -> object:
+    """A config node without the options on which no number depends.
 
-    >>> without_locations({"name": "voc", "root": "/data", "inner": {"device": "cuda", "k": 1}})
+    >>> relevant({"name": "voc", "root": "/data", "inner": {"device": "cuda", "k": 1}})
     {'name': 'voc', 'inner': {'k': 1}}
     """
     if isinstance(node, Mapping):
-        kept = {key: value for key, value in node.items() if key not in LOCATIONS}
-        return {key: without_locations(value) for key, value in kept.items()}
+        kept = {key: value for key, value in node.items() if key not in IRRELEVANT}
+        return {key: relevant(value) for key, value in kept.items()}
     if isinstance(node, list):
-        return [without_locations(value) for value in node]
+        return [relevant(value) for value in node]
     return node
 
 
@@ -115,7 +118,7 @@ class Stage:
     Attributes:
         name: prediction, verdict, candidates …
         versions: Component -> the integer that it raises when its numbers change.
-        reads: Config nodes the stage reads, without locations.
+        reads: Config nodes the stage reads.
         checksums: Of weights, by name.
         parents: Fingerprints of the stages whose evidence it reads.
     """
@@ -132,7 +135,7 @@ class Stage:
         return {
             "name": self.name,
             "versions": dict(self.versions),
-            "reads": without_locations(dict(self.reads)),
+            "reads": relevant(dict(self.reads)),
             "checksums": dict(self.checksums),
             "parents": list(self.parents),
         }

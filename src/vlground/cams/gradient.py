@@ -1,17 +1,20 @@
 """The Grad-CAM family on feature maps: one backward pass to the target layer.
 
-Each is `ReLU(Σ_c w_c(A, G) · A_c)` of the activations A and the gradients G of the score.
+Each is `ReLU(Σ_c w_c(A, G) · A_c)` of the activations A and the gradients G of the score, up to
+min-max normalisation and resizing what pytorch-grad-cam draws.
 """
 
 from collections.abc import Sequence
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from vlground.contracts import (
     CAM,
     Encoded,
     Kind,
+    Recording,
     Scorer,
     TargetLayer,
     differentiate,
@@ -50,7 +53,7 @@ def as_feature_map(tensor: Tensor, layer: TargetLayer) -> Tensor:
 
 
 class FeatureCAM(CAM):
-    """A CAM made of the activations and gradients of one feature layer.
+    """A CAM that reads one feature layer.
 
     Args:
         layer: Name of the target layer; None: the scorer's last.
@@ -61,6 +64,19 @@ class FeatureCAM(CAM):
     def __init__(self, layer: str | None = None) -> None:
         super().__init__()
         self.layer = layer
+
+    def activation(
+        self, scorer: Scorer, encoded: Encoded, texts: Sequence[str], owner: Tensor
+    ) -> Tensor:
+        """The layer's output `(q, c, gh, gw)`, float32, without any gradient."""
+        layer = choose_layer(scorer, self.needs, self.layer)
+        with torch.inference_mode(False), torch.no_grad(), Recording([layer]) as recording:
+            scorer.score(encoded, texts, owner)
+        return as_feature_map(recording.outputs[0].detach().float(), layer)
+
+
+class GradientCAM(FeatureCAM):
+    """A CAM made of the activations and gradients of one feature layer."""
 
     def forward(
         self,
@@ -81,7 +97,7 @@ class FeatureCAM(CAM):
         raise NotImplementedError
 
 
-class GradCAM(FeatureCAM):
+class GradCAM(GradientCAM):
     """Grad-CAM (Selvaraju et al. 2017, eq. 1 and 2): `w_c = mean over space of G_c`."""
 
     def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:
@@ -89,7 +105,7 @@ class GradCAM(FeatureCAM):
         return (gradient.mean(dim=(2, 3), keepdim=True) * activation).sum(dim=1)
 
 
-class HiResCAM(FeatureCAM):
+class HiResCAM(GradientCAM):
     """HiResCAM (Draelos and Carin 2020): `Σ_c G_c · A_c`, element by element."""
 
     def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:
@@ -97,9 +113,51 @@ class HiResCAM(FeatureCAM):
         return (gradient * activation).sum(dim=1)
 
 
-class LayerCAM(FeatureCAM):
+class LayerCAM(GradientCAM):
     """LayerCAM (Jiang et al. 2021, eq. 5): `Σ_c ReLU(G_c) · A_c`, element by element."""
 
     def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:
         """See the base class."""
         return (gradient.relu() * activation).sum(dim=1)
+
+
+class GradCAMPlusPlus(GradientCAM):
+    """Grad-CAM++ (Chattopadhay et al. 2018, eq. 19): `w_c = Σ_space α · ReLU(G)`.
+
+    `α = G² / (2 G² + S G³)` with S the sum of the channel's activations. The paper's score is
+    exp(logit), whose factor `exp(logit)` scales a whole map and is left out, as in every
+    implementation.
+
+    Args:
+        layer: See the base class.
+        epsilon: Added to α's denominator. 1e-6 is pytorch-grad-cam's; it outweighs G² where |G| is
+            below 1e-3, as in most networks. 0 is the equation itself.
+    """
+
+    def __init__(self, layer: str | None = None, epsilon: float = 1e-6) -> None:
+        super().__init__(layer)
+        self.epsilon = epsilon
+
+    def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:
+        """See the base class."""
+        square = gradient**2
+        total = activation.sum(dim=(2, 3), keepdim=True)
+        denominator = 2 * square + total * square * gradient + self.epsilon
+        # The authors' code: a denominator of 0 counts as 1. It happens where the gradient is 0.
+        alpha = square / torch.where(denominator == 0, 1.0, denominator)
+        weights = (alpha * gradient.relu()).sum(dim=(2, 3), keepdim=True)
+        return (weights * activation).sum(dim=1)
+
+
+class XGradCAM(GradientCAM):
+    """XGrad-CAM (Fu et al. 2020): `w_c = Σ_space G_c · A_c / Σ_space A_c`.
+
+    The 1e-7 beside the denominator is pytorch-grad-cam's. Where activations have both signs (tokens
+    of a transformer) their sum may be near 0 and the weight anything: the paper assumes ReLU.
+    """
+
+    def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:
+        """See the base class."""
+        total = activation.sum(dim=(2, 3), keepdim=True) + 1e-7
+        weights = (gradient * activation / total).sum(dim=(2, 3), keepdim=True)
+        return (weights * activation).sum(dim=1)
