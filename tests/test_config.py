@@ -27,7 +27,7 @@ def composed(*overrides: str) -> dict[str, Any]:
         config = compose("run", list(overrides))
     node = OmegaConf.to_container(config, resolve=True)
     assert isinstance(node, dict)
-    return {"mode": whole.hydra.mode, "sweep": dict(whole.hydra.sweeper.params or {}), **node}
+    return {"mode": whole.hydra.mode, "axes": dict(whole.hydra.sweeper.params or {}), **node}
 
 
 def targets(node: object) -> list[str]:
@@ -55,7 +55,7 @@ def test_cams_and_metrics_can_be_built(option: str) -> None:
 def test_an_experiment_composes_in_every_value_of_its_axes(name: str) -> None:
     node = composed(f"experiment={name}")
     assert node["mode"].name == "MULTIRUN", "an experiment refuses to be one default run"
-    for axis, values in node["sweep"].items():
+    for axis, values in node["axes"].items():
         for value in str(values).split(","):
             composed(f"experiment={name}", f"{axis}={value}")
 
