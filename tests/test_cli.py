@@ -63,7 +63,7 @@ def test_again_computes_nothing(swept: tuple[Path, str], tmp_path: Path) -> None
     output = vlground(
         "-m", "model=efficientnet_lite0", "cam=gradcam,uniform", "limit=4", cwd=folder
     )
-    assert output.count("done already") == 2
+    assert output.count("photos: done already") == 2
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
     new = {path for path in after if after[path] != before.get(path)}
     assert all("sweeps" in path.parts for path in new), "only Hydra's record of the sweep"

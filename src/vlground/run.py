@@ -51,7 +51,8 @@ def job(config: DictConfig) -> float | None:
     """Run one composed configuration."""
     multirun = HydraConfig.get().mode.name == "MULTIRUN"
     # As with `python -m`: your own `_target_: my_package.Mine` is found in the current folder.
-    sys.path.append(os.getcwd())
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)
     try:
