@@ -60,7 +60,8 @@ def overlay(image: Image.Image, activation: np.ndarray, boxes: np.ndarray) -> Im
 
     scale = min(1.0, SIDE / max(image.size))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    low, high = float(np.nanmin(activation)), float(np.nanmax(activation))
+    finite = activation[np.isfinite(activation)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     strength = (activation - low) / (high - low) if high > low else np.zeros_like(activation)
     grey = Image.fromarray(np.uint8(255 * np.nan_to_num(strength))).resize(size)
     heat = np.asarray(grey, dtype=np.float32)[..., None] / 255
