@@ -68,6 +68,7 @@ def sweeps(folder: Path) -> None:
 
 def loop(folder: Path) -> None:
     """The task in Lightning, evidence stored, against the model in a plain loop."""
+    import vlground  # noqa: F401, I001  (its torchvision hook comes before lightning)
     import lightning
     import torch
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 from omegaconf import OmegaConf
@@ -48,6 +49,33 @@ def test_an_option_composes_and_names_what_exists(option: str) -> None:
 def test_cams_and_metrics_can_be_built(option: str) -> None:
     node = composed(option)[option.split("=")[0]]
     if "???" not in node.values():
+        build(node)
+
+
+RANDOM_WEIGHTS = ("resnet18", "resnet50", "vit_small", "swin_tiny")
+NAMED = ("timm", "torchvision", "transformers_classifier", "maxvit_t")  # see tests/models
+
+
+@pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith("model=")])
+def test_models_can_be_built(option: str) -> None:
+    name = option.removeprefix("model=")
+    if name in NAMED:
+        pytest.skip("needs an architecture or minutes; built in tests/models")
+    weights = ["model.pretrained=false"] if name in RANDOM_WEIGHTS else []
+    scorer = build(composed(option, *weights)["model"])
+    assert scorer.target_layers
+
+
+@pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith("trainer=")])
+def test_trainers_can_be_built(option: str, tmp_path: Path) -> None:
+    if option == "trainer=gpu" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    build({**composed(option)["trainer"], "logger": False, "default_root_dir": str(tmp_path)})
+
+
+def test_data_sets_and_callbacks_can_be_built() -> None:
+    assert len(build(composed("dataset=photos")["dataset"])) == 14
+    for node in composed()["callbacks"].values():
         build(node)
 
 

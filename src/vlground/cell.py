@@ -97,6 +97,11 @@ class Cell:
         selection = {name: self.node[name] for name in ("limit", "shard", "sample")}
         self.samples = select(samples, **selection)
         self._left_out = dict(dataset.skipped)
+        if not self.samples:
+            reasons = "; ".join(f"{why} ({n})" for why, n in self._left_out.items())
+            raise VlgroundError(
+                f"dataset={self.choices['dataset']}: no samples; left out: {reasons}"
+            )
         self._identity = {
             "task": self.choices["task"],
             "stage": self.stage.description,

@@ -34,7 +34,9 @@ from vlground.tasks.scoring import score_maps
 log = logging.getLogger("vlground")
 
 # Of `rows.parquet`: what the sample is, its scores, and what stood in their way.
-COLUMNS = ["id", "image_id", "text", "foil", *SCORES, "degenerate", "flag", "skipped"]
+Columns = dict[str, np.ndarray]
+IDENTITY = ("id", "image_id", "text", "foil")
+COLUMNS = [*IDENTITY, *SCORES, "degenerate", "flag", "skipped"]
 
 
 class Grounding(lightning.LightningModule):
@@ -68,7 +70,7 @@ class Grounding(lightning.LightningModule):
         self.batch_size = 16
         self.num_workers = 0
         self.table = pandas.DataFrame(columns=COLUMNS)
-        self._parts: list[pandas.DataFrame] = []
+        self._parts: list[Columns] = []
 
     @classmethod
     def of(cls, cell: Cell) -> Self:
@@ -168,8 +170,7 @@ class Grounding(lightning.LightningModule):
         for group in by_shape.values():
             self._parts.append(_score(group, self.metric))
         if skipped:
-            reasons = {"skipped": list(skipped.values()), "degenerate": False, "flag": None}
-            self._parts.append(_rows(list(skipped), reasons))
+            self._parts.append(_columns(list(skipped), {"skipped": list(skipped.values())}))
 
     def on_test_epoch_end(self) -> None:
         """Collect the rows of all ranks."""
@@ -178,9 +179,9 @@ class Grounding(lightning.LightningModule):
             shares: list[Any] = [None] * self.trainer.world_size
             torch.distributed.all_gather_object(shares, parts)
             parts = [part for share in shares for part in share]
-        rows = pandas.concat(parts).drop_duplicates("id").set_index("id", drop=False)
-        ordered = rows.loc[[sample.id for sample in self.samples]]
-        self.table = ordered.reindex(columns=COLUMNS).reset_index(drop=True)
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
+        rows = pandas.DataFrame(columns).drop_duplicates("id").set_index("id", drop=False)
+        self.table = rows.loc[[sample.id for sample in self.samples]].reset_index(drop=True)
         self._parts = []
 
     def scores(self) -> dict[str, dict[str, Any]]:
@@ -239,16 +240,21 @@ class Grounding(lightning.LightningModule):
         return {"constant": self.cam.constant, "normalised": self.cam.normalised}
 
 
-def _rows(samples: Sequence[Sample], columns: Mapping[str, Any]) -> pandas.DataFrame:
-    names = ("id", "image_id", "text", "foil")
-    identity = {name: [getattr(sample, name) for sample in samples] for name in names}
-    return pandas.DataFrame({**identity, **columns})
+def _columns(samples: Sequence[Sample], given: Mapping[str, Any]) -> Columns:
+    """`COLUMNS` of some samples; arrays, because a thousand small tables take much memory."""
+    n = len(samples)
+    columns: dict[str, Any] = dict.fromkeys(SCORES, np.full(n, np.nan))
+    columns |= {"degenerate": np.zeros(n, dtype=bool), "flag": [None] * n, "skipped": [None] * n}
+    columns |= {name: [getattr(s, name) for s in samples] for name in IDENTITY}
+    columns |= given
+    texts = (*IDENTITY, "flag", "skipped")
+    return columns | {name: np.array(columns[name], dtype=object) for name in texts}
 
 
-def _score(group: Sequence[tuple[Sample, Evidence]], metric: QGroundCAM) -> pandas.DataFrame:
+def _score(group: Sequence[tuple[Sample, Evidence]], metric: QGroundCAM) -> Columns:
     """Rows of samples whose maps and images have the same size."""
     first: Mapping[str, Any] = group[0][1]
     maps = torch.stack([torch.from_numpy(evidence["map"].copy()) for _, evidence in group])  # type: ignore
     boxes = [sample.boxes for sample, _ in group]
     columns = score_maps(maps, Frame.from_list(first["frame"]), boxes, metric, first["constant"])
-    return _rows([sample for sample, _ in group], {**columns, "skipped": None})
+    return _columns([sample for sample, _ in group], columns)
