@@ -170,7 +170,7 @@ def difference(bench):
         encoded = bench.scorer.encode(bench.pixels)
         activation = bench.cam.activation(bench.scorer, encoded, bench.texts, bench.owner)
         signed = get_2d_projection_with_sign_correction(activation.numpy())
-        theirs = scale_cam_image(signed.clip(0), (224, 224))
+        theirs = scale_cam_image(scale_cam_image(signed.clip(0), (224, 224)))
     else:
         theirs = bench.theirs()
     assert (theirs.max(axis=(1, 2)) > 0).all(), "a map of 0 compares nothing"
