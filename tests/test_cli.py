@@ -156,3 +156,13 @@ def test_real_voc_photos(voc60: Path, tmp_path: Path) -> None:
     scores = result["scores"]
     assert scores["io_ratio"]["low"] > scores["area"]["high"], "real grounding beats a uniform map"
     assert str(voc60) not in str(result["identity"]), "no path in the identity"
+
+
+def test_two_processes_of_one_run_change_nothing(swept: tuple[Path, str], tmp_path: Path) -> None:
+    processes = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
+    vlground(*processes, "limit=4", "logger=none", cwd=tmp_path)
+    (together,) = results(tmp_path / "runs")
+    alone = {r["fingerprint"]: r for r in results(swept[0] / "runs")}[together["fingerprint"]]
+    assert together["scores"] == alone["scores"]
+    assert together["counts"] == alone["counts"]
+    assert len(list(tmp_path.rglob("*.segment"))) == 2
