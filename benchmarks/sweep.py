@@ -126,6 +126,7 @@ def memory() -> None:
         task.carry_out(trainer)
         seconds = time.perf_counter() - started
         task.scores()
+        Watch().on_predict_batch_end()  # the table of all rows is built after the last batch
     tenth = peaks[len(peaks) // 20]
     print(f"50,000 samples drawn and scored in {seconds:.0f} s")
     print(f"peak memory: {tenth:.0f} MiB after 2,500 samples, {peaks[-1]:.0f} MiB at the end")
