@@ -21,7 +21,7 @@ from vlground.data.sample import Sample
 from vlground.errors import ImpossiblePairError
 from vlground.preprocess import Preprocess
 
-Kind = Literal["features", "self_attention", "cross_attention"]
+Kind = Literal["features", "self_attention", "cross_attention", "text_attention"]
 
 
 @dataclass(eq=False)
@@ -32,11 +32,14 @@ class TargetLayer:
         name: What the user calls it (`bn2`, `crossattention.8`).
         module: Its output, one tensor, is read and differentiated. features: `(q, c, gh, gw)` or
             tokens `(q, n, c)`; attention: probabilities `(q, heads, to, from)`.
-        kind: features, self_attention or cross_attention.
+        kind: features; self_attention (of image tokens); cross_attention (of text tokens to image
+            tokens); text_attention (of text tokens to each other).
         grid: `(gh, gw)`, the image cells behind it, in row-major order.
         token_mask: Which tokens count. features and self-attention: `(n,)` bool, true for image
-            tokens, None for all. cross-attention: `(q, to)` bool, true for the text tokens of the
-            texts scored last, which `score` sets; the image tokens are the last `gh * gw`.
+            tokens, None for all. cross- and text-attention: `(q, to)` bool, true for the text
+            tokens of the texts scored last (the first and the last of them are the special ones),
+            which `score` sets; the image tokens of cross-attention are the last `gh * gw`.
+        default: CAMs that can read it take it rather than the last layer that they can read.
     """
 
     name: str
@@ -44,6 +47,7 @@ class TargetLayer:
     kind: Kind
     grid: tuple[int, int]
     token_mask: Tensor | None = None
+    default: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +70,8 @@ class Scorer(nn.Module):
 
     Attributes:
         preprocess: From the original image to `pixels`.
-        target_layers: From input to output; the last one is the default of CAMs.
+        target_layers: From input to output; CAMs take the last one that they can read, unless
+            another one is marked as `default`.
     """
 
     version: ClassVar[int] = 1
@@ -97,6 +102,24 @@ class Scorer(nn.Module):
     def knows(self, text: str) -> bool:
         """Whether the text can be scored at all; a classifier has no class for some words."""
         return bool(text.strip())
+
+    def truncated(self, text: str) -> str | None:
+        """What the model reads of a text beyond its context; None if it reads all of it."""
+        return None
+
+    def match(self, encoded: Encoded, texts: Sequence[str], owner: Tensor) -> Tensor | None:
+        """Decide whether each text fits its image.
+
+        Args:
+            encoded: `b` images.
+            texts: `q` texts, each known.
+            owner: `(q,)` int64, the index of each text's image.
+
+        Returns:
+            `(q,)` probabilities that the text fits; None from a model that ranks texts but does
+            not decide, such as a classifier.
+        """
+        return None
 
 
 class CAM(nn.Module):

@@ -29,14 +29,14 @@ def choose_layer(scorer: Scorer, needs: frozenset[Kind], name: str | None) -> Ta
     Args:
         scorer: Whose layers.
         needs: Kinds that will do; `check_pair` has made sure that there is one.
-        name: One of them by name; None: the last that will do.
+        name: One of them by name; None: the scorer's default, or else the last that will do.
 
     Raises:
         VlgroundError: If there is none of this name.
     """
     fitting = [layer for layer in scorer.target_layers if layer.kind in needs]
     if name is None:
-        return fitting[-1]
+        return next((layer for layer in fitting if layer.default), fitting[-1])
     for layer in fitting:
         if layer.name == name:
             return layer
