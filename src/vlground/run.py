@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vlground.errors import ImpossiblePairError, VlgroundError
 
@@ -31,6 +31,12 @@ log = logging.getLogger("vlground")
 _PACKAGE = Path(__file__).parent
 # The wheel carries conf/ inside the package; in a checkout it lies two folders up.
 CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf") if path.is_dir())
+
+# `${miniature:mini_blip}`: where the wheel keeps that folder. Registered on import, because the
+# processes of a launcher import this module and call `job`.
+OmegaConf.register_new_resolver(
+    "miniature", lambda name: str(_PACKAGE / "miniatures" / name), replace=True
+)
 
 
 # What became of the cells of this process, for the last line of a sweep.
@@ -166,13 +172,14 @@ def quieten() -> None:
         "Couldn't infer the batch indices",  # evidence is keyed by sample, not by index
         ".*isinstance.treespec, LeafSpec",  # lightning 2.6 beside torch 2.13
         ".*does not have many workers",  # num_workers is the user's choice
+        "Found .* in eval mode",  # training drops nothing out
     ):
         warnings.filterwarnings("ignore", message)
 
 
 def summary(results: dict[str, Any]) -> str:
     """The scores and the counts that fit on a line."""
-    names = ("pointing_game", "io_ratio", "iou_soft")
+    names = ("pointing_game", "io_ratio", "iou_soft", "accuracy")
     scores = results["scores"]
     shown = [f"{name} {scores[name]['value']:.3f}" for name in names if name in scores]
     counts = results["counts"]

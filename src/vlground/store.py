@@ -33,11 +33,12 @@ Evidence = dict[str, np.ndarray | str | int | float | bool | list[float] | None]
 # Options on which no number depends: where something lies (a checksum stands for it) and how much
 # is computed at once.
 IRRELEVANT = frozenset(
-    {"root", "checkpoint", "cache_dir", "pretrained", "file", "device", "batch_size"}
+    {"root", "checkpoint", "cache_dir", "pretrained", "tokenizer", "file", "device", "batch_size"}
+    | {"export", "overlays"}
 )
 
 # Options whose content counts: weights, class names, maps made elsewhere.
-WEIGHED = frozenset({"checkpoint", "pretrained", "classes", "file"})
+WEIGHED = frozenset({"checkpoint", "pretrained", "tokenizer", "classes", "file"})
 
 _HEADER = struct.Struct("<4sHII")  # magic, bytes of key, bytes of payload, checksum of both
 _MAGIC = b"VLG1"

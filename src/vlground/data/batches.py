@@ -34,6 +34,10 @@ class Batch:
     frames: list[Frame]
     unreadable: list[tuple[Sample, str]]
 
+    def __len__(self) -> int:
+        """How many samples it is about."""
+        return len(self.samples) + len(self.unreadable)
+
     def to(self, device: torch.device) -> Self:
         """The batch on another device (Lightning calls it)."""
         return replace(self, pixels=self.pixels.to(device), owner=self.owner.to(device))

@@ -2,6 +2,8 @@
 
     Description(colour, shape, size, relation, anchor) ── text() ──▶ "the star left of the cross"
                                                        └─ referents(scene) ──▶ [2]
+
+A foil is a description without referents.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +23,7 @@ from vlground.data.shapes.scene import (
 
 # The words of all texts, in the order of the miniatures' vocabulary.
 WORDS = (
-    *("a", "the", "of", "to", "next", "left", "right", "above", "below", "inside", "object"),
+    *("a", "an", "the", "of", "to", "next", "left", "right", "above", "below", "inside", "object"),
     *SIZES,
     *COLOURS,
     *SHAPES,
@@ -38,7 +40,7 @@ class Description:
         size: Likewise.
         relation: To the anchor.
         anchor: The other object's description, if there is a relation.
-        article: `a`, or `the` if it is said of one object only.
+        article: `a` (said `an` where the next word asks for it), or `the` of one object only.
     """
 
     shape: str | None
@@ -55,9 +57,12 @@ class Description:
         >>> anchor = Description("cross", article="the")
         >>> Description("star", "red", None, "left of", anchor, "the").text
         'the red star left of the cross'
+        >>> Description("star", "orange").text
+        'an orange star'
         """
-        words = [self.article, self.size, self.colour, self.shape or "object", self.relation]
-        said = " ".join(word for word in words if word)
+        words = [word for word in (self.size, self.colour, self.shape or "object") if word]
+        article = "an" if self.article == "a" and words[0][0] in "aeiou" else self.article
+        said = " ".join([article, *words, *([self.relation] if self.relation else [])])
         return said if self.anchor is None else f"{said} {self.anchor.text}"
 
     def referents(self, scene: Scene) -> list[int]:
@@ -134,7 +139,7 @@ def foil(
     """A description that is true of nothing in the scene.
 
     Half of the time it differs in one attribute (colour, shape, size, relation, or subject and
-    object exchanged), otherwise in all that is said.
+    object exchanged), otherwise all that is said is drawn anew.
 
     Args:
         random: Its only source of chance.

@@ -5,7 +5,7 @@ stronger noise, for questions about other domains.
 """
 
 import math
-from functools import lru_cache
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -70,7 +70,7 @@ def mask_of(thing: Thing, side: int) -> np.ndarray:
     return mask
 
 
-@lru_cache(maxsize=None)
+@cache
 def _alpha(shape: str, side: int) -> np.ndarray:
     """How much of each pixel a shape covers, `(side, side)` float32 in 0–1."""
     size = side * _FINE
@@ -121,7 +121,7 @@ def _stretched(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return [((x - min(xs)) / wide, (y - min(ys)) / high) for x, y in points]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _textures(look: Look) -> np.ndarray:
     """`(_TEXTURES, _POOL, _POOL, 3)` float32 backgrounds."""
     return np.stack([_texture(look, number) for number in range(_TEXTURES)])
@@ -145,7 +145,7 @@ def _texture(look: Look, number: int) -> np.ndarray:
     return (120 + 28 * waves).astype(np.float32)[..., None] * tint
 
 
-@lru_cache(maxsize=None)
+@cache
 def _noise(look: Look) -> np.ndarray:
     rng = np.random.default_rng([7, list(_NOISE).index(look)])
     return (_NOISE[look] * rng.standard_normal((_POOL, _POOL, 3))).astype(np.float32)

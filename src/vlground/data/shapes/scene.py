@@ -2,6 +2,8 @@
 
     draw_scene(stream, index) ──▶ Scene (objects, relations) ──render──▶ pixels, masks
                                       └──language──▶ texts that are true or false of it
+
+A scene knows its objects and relations; how it looks is `render`'s.
 """
 
 import hashlib
