@@ -88,8 +88,8 @@ def test_foils_depend_on_seed_and_id_alone() -> None:
 def test_versions_of_nested_components() -> None:
     node = {
         "_target_": "vlground.cams.baselines.ShuffledText",
-        "cam": {"_target_": "vlground.cams.gradient.GradCAM"},
-        "list": [{"_target_": "vlground.cams.baselines.Random"}],
+        "cams": [{"_target_": "vlground.cams.gradient.GradCAM"}],
+        "inner": {"_target_": "vlground.cams.baselines.Random"},
     }
     assert versions([node]) == {
         "vlground.cams.baselines.ShuffledText": 1,

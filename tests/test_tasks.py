@@ -16,7 +16,7 @@ from tests.scorers import PatchScorer
 from tests.worlds import planted
 from vlground.cams.baselines import Center, Random, ShuffledText, Uniform
 from vlground.cams.gradient import HiResCAM
-from vlground.contracts import CAM
+from vlground.contracts import CAM, Scorer
 from vlground.data.sample import Sample
 from vlground.metrics import QGroundCAM
 from vlground.store import EvidenceStore, Stage
@@ -30,11 +30,12 @@ def run(
     metric: QGroundCAM | None = None,
     batch_size: int = 4,
     inference_mode: bool = True,
+    scorer: Scorer | None = None,
 ) -> Grounding:
     store = EvidenceStore(folder, Stage("prediction", {}, {}))
     task = Grounding(metric or QGroundCAM(), samples, store)
     if cam is not None:
-        task.scorer, task.cam, task.batch_size = PatchScorer(), cam, batch_size
+        task.scorer, task.cam, task.batch_size = scorer or PatchScorer(), cam, batch_size
     trainer = lightning.Trainer(
         accelerator="cpu",
         devices=1,
@@ -61,7 +62,7 @@ def test_planted_evidence_is_found(tmp_path: Path) -> None:
     found = means(run(tmp_path / "gradcam", planted(8, (1, 3)), HiResCAM()))
     assert found["pointing_game"] == 1
     assert found["io_ratio"] > 0.5
-    lost = means(run(tmp_path / "foil", planted(8, (1, 3)), ShuffledText(HiResCAM())))
+    lost = means(run(tmp_path / "foil", planted(8, (1, 3)), ShuffledText([HiResCAM()])))
     assert lost["pointing_game"] < 0.5
     assert lost["io_ratio"] < 0.2
 

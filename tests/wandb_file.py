@@ -95,9 +95,19 @@ class OfflineRun:
 
     @property
     def files(self) -> dict[str, Path]:
-        """What the run's table artifact holds: path inside it -> where it lies."""
-        (artifact,) = self.of("artifact")
-        return {entry.path: Path(entry.local_path) for entry in artifact.manifest.contents}
+        """What the artifacts of the run's tables hold: path inside them -> where it lies."""
+        contents = [entry for found in self.of("artifact") for entry in found.manifest.contents]
+        return {entry.path: Path(entry.local_path) for entry in contents}
+
+    @property
+    def charts(self) -> dict[str, str]:
+        """Key of a chart -> the preset that draws it."""
+        updates = [item for record in self.of("config") for item in record.update]
+        return {
+            item.nested_key[-1]: json.loads(item.value_json)["panel_config"]["panelDefId"]
+            for item in updates
+            if list(item.nested_key[:2]) == ["_wandb", "visualize"]
+        }
 
     def table(self, key: str) -> "Table":
         """A table, as the artifact holds it: pictures are entries, not words."""

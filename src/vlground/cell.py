@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.conf import HydraConf
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
@@ -21,6 +22,7 @@ from vlground import tracking
 from vlground.config import build_dataset, select, versions
 from vlground.data.sample import Sample, manifest
 from vlground.errors import VlgroundError
+from vlground.metrics.matrix import tally
 from vlground.store import (
     Stage,
     checksums,
@@ -37,7 +39,15 @@ if TYPE_CHECKING:
 log = logging.getLogger("vlground")
 
 # Trainer options that make a run partial; such runs are never returned later.
-_PARTIAL = ("fast_dev_run", "overfit_batches", "limit_predict_batches", "limit_test_batches")
+_PARTIAL = (
+    "fast_dev_run",
+    "overfit_batches",
+    "limit_train_batches",
+    "limit_predict_batches",
+    "limit_test_batches",
+)
+# Groups of which a task reads some; what it does not read is no choice of its runs.
+_PARTS = ("model", "cam", "dataset", "metric", "mask")
 _STACK = ("vlground", "torch", "lightning", "timm", "transformers", "grad-cam", "numpy", "scipy")
 
 
@@ -78,7 +88,13 @@ class Cell:
             raise VlgroundError(str(error).splitlines()[0]) from error
         assert isinstance(node, dict)
         chosen = dict(hydra.runtime.choices)
-        choices = {k: v for k, v in chosen.items() if "/" not in k and k in node and v is not None}
+        read = {*node["task"]["reads"], *node["task"]["scores_with"]}
+        choices = {
+            group: option
+            for group, option in chosen.items()
+            if "/" not in group and group in node and option is not None
+            if group not in _PARTS or group in read
+        }
         return cls(
             node={str(key): value for key, value in node.items()},
             choices=choices,
@@ -105,8 +121,7 @@ class Cell:
         self._identity = {
             "task": self.choices["task"],
             "stage": self.stage.description,
-            "metric": relevant(self.node["metric"]),
-            "mask": relevant(self.node["mask"]),
+            **{group: relevant(self.node[group]) for group in self._scoring},
             "data": manifest(self.samples),
             "left_out": self._left_out,
             **selection,
@@ -114,12 +129,24 @@ class Cell:
 
     @property
     def stage(self) -> Stage:
-        """The stage whose evidence the run scores: the prediction."""
-        reads = {name: self.node[name] for name in ("model", "cam")}
-        reads["dataset"] = self.node["dataset"]["_target_"]
+        """The stage whose evidence the run scores: prediction, or training."""
+        task = self.node["task"]
+        reads = {name: self.node[name] for name in task["reads"]}
         reads["precision"] = self.node["trainer"]["precision"]
-        weights = checksums({name: self.node[name] for name in ("model", "cam")})
-        return Stage("prediction", versions([self.node["model"], self.node["cam"]]), reads, weights)
+        named = {name: self.node[name] for name in task["reads"]}
+        components = versions(list(named.values()))
+        if task["stage"] == "training":
+            components[task["_target_"]] = get_class(task["_target_"]).version
+            reads |= {name: self.node["trainer"].get(name) for name in ("strategy", "devices")}
+            reads |= {"task": task, "seed": self.node["seed"]}
+        else:
+            reads["dataset"] = self.node["dataset"]["_target_"]
+        return Stage(task["stage"], components, reads, checksums(named))
+
+    @property
+    def _scoring(self) -> list[str]:
+        """Groups whose options the scores depend on, beside those of the stage and the data."""
+        return [group for group in self.node["task"]["scores_with"] if group != "dataset"]
 
     @property
     def fingerprint(self) -> str:
@@ -208,6 +235,7 @@ class Cell:
             "identity": self._identity,
             "stage": self.stage.fingerprint,
             "scores": scores,
+            "matrix": tally(rows),
             "counts": count(rows, self._left_out),
             "overrides": self.overrides,
             "seconds": round(self.seconds, 3),
@@ -244,10 +272,12 @@ def count(rows: "pandas.DataFrame", left_out: Mapping[str, int]) -> dict[str, An
 
     >>> import pandas
     >>> columns = {"flag": ["", "constant", None], "skipped": [None, None, "unknown: x"]}
+    >>> columns |= {"truncated": ["a long", None, None], "foil_truncated": [None, None, None]}
     >>> rows = pandas.DataFrame({**columns, "degenerate": [False, True, False]})
     >>> count(rows, {"no box": 1})  # doctest: +NORMALIZE_WHITESPACE
     {'annotations_left_out': {'no box': 1}, 'degenerate': 1, 'flagged': {'constant': 1},
-     'samples': 3, 'scored': 1, 'skipped': {'unknown: x': 1}}
+     'samples': 3, 'scored': 1, 'skipped': {'unknown: x': 1}, 'truncated': 1,
+     'truncated_foils': 0}
     """
     skipped = Counter(rows["skipped"].dropna())
     flagged = Counter(flag for flag in rows["flag"].dropna() if flag)
@@ -258,6 +288,8 @@ def count(rows: "pandas.DataFrame", left_out: Mapping[str, int]) -> dict[str, An
         "samples": len(rows),
         "scored": int((rows["flag"] == "").sum()),
         "skipped": dict(sorted(skipped.items())),
+        "truncated": int(rows["truncated"].notna().sum()),
+        "truncated_foils": int(rows["foil_truncated"].notna().sum()),
     }
 
 

@@ -1,13 +1,18 @@
 """Pictures; pure functions that return images."""
 
 import hashlib
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from vlground.data.sample import Sample
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SIDE = 320  # of the longer side, in pixels
 PANEL_SIDE = 208  # of a panel of figure 2
@@ -23,7 +28,24 @@ PANELS = (
     "binary penalties",
     "peaks after NMS",
 )
+BLUE, ORANGE = "#1f77b4", "#ff7f0e"  # of histograms, in and out of distribution (paper)
+HISTOGRAMS = {"iou_soft": "IoU soft", "io_ratio": "IO_ratio"}
+_BINS = 20
 _GREEN, _RED, _INK = (80, 255, 120), (255, 92, 92), (16, 16, 20)
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """What the paper's figures 3 and 9 to 14 show of one model and CAM.
+
+    Attributes:
+        title: Model and CAM.
+        values: Data set -> score -> `(n,)` values of its samples, 0..1, NaN where there is none;
+            one data set, or the one in distribution and then the one out of it.
+    """
+
+    title: str
+    values: Mapping[str, Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +153,61 @@ def figure_2(image: Image.Image, boxes: np.ndarray, panels: Panels) -> Image.Ima
             draw.rectangle(corners, outline=_GREEN, width=2 if place < 2 else 1)
         cells.append(np.pad(np.asarray(picture), ((0, 0), (gutter, gutter), (0, 0)), mode="edge"))
     return Image.fromarray(np.concatenate(cells, axis=1))
+
+
+def figure_3(spreads: Sequence[Spread]) -> Image.Image:
+    """Histograms of scores after the paper's figure 3, one row of panels for each model and CAM.
+
+    With a single data set in each row they are the histograms of figures 9 to 14. Heights are
+    shares of a data set's samples, so that data sets of different sizes can be compared; all rows
+    have the same bins and a score's panels the same height.
+
+    Args:
+        spreads: The rows.
+
+    Returns:
+        RGB.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    # Without pyplot: nothing global, whatever else draws in this process.
+    figure = Figure(figsize=(7.2, 2.6 * len(spreads)), dpi=144, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(spreads), len(HISTOGRAMS), sharex=True, sharey="col", squeeze=False)
+    for row, spread in zip(axes, spreads, strict=True):
+        for panel, (score, name) in zip(row, HISTOGRAMS.items(), strict=True):
+            for colour, (dataset, columns) in zip(
+                (BLUE, ORANGE), spread.values.items(), strict=False
+            ):
+                _histogram(panel, columns[score], dataset, colour)
+            panel.set_xlim(0, 1)
+            panel.set_xlabel(name)
+            panel.xaxis.set_tick_params(labelbottom=True)
+            panel.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+            panel.spines[["top", "right"]].set_visible(False)
+            panel.tick_params(labelsize="small")
+            # Above the panel, where it hides nothing.
+            panel.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, fontsize="small")
+        row[0].set_ylabel("share of samples")
+        height = 9 + 13 * len(spread.values)  # of the legend
+        row[0].set_title(spread.title, loc="left", pad=height, fontsize=11, fontweight="bold")
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return Image.open(file).convert("RGB")
+
+
+def _histogram(panel: "Axes", values: np.ndarray, dataset: str, colour: str) -> None:
+    """Bars with an outline, and a dashed line at the mean."""
+    known = values[np.isfinite(values)]
+    shares = np.full(len(known), 1 / max(1, len(known)))
+    bins = np.linspace(0, 1, _BINS + 1).tolist()
+    label = f"{dataset}, n = {len(known):,}"
+    panel.hist(known, bins, weights=shares, color=colour, alpha=0.4, label=label)
+    panel.hist(known, bins, weights=shares, color=colour, histtype="step", linewidth=1.2)
+    if len(known):
+        panel.axvline(float(known.mean()), color=colour, linestyle="--", linewidth=1)
 
 
 def _resized(values: np.ndarray, width: int, height: int) -> np.ndarray:

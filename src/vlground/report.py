@@ -3,33 +3,13 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from vlground.labels import BASELINES, COLUMNS, MATRIX_COLUMNS, MATRIX_NOTES, NOTES
 from vlground.page.reading import read_results
 
 Results = Mapping[str, Any]
-
-# Score -> column head; the arrow says what is better.
-COLUMNS = {
-    "pointing_game": "PG ↑",
-    "pg_uncertainty": "PG unc. ↓",
-    "io_ratio": "IO_ratio ↑",
-    "io_lift": "IO lift ↑",
-    "iou_soft": "IoU soft ↑",
-    "iou_binary": "IoU bin. ↑",
-    "dice_soft": "Dice soft ↑",
-    "dice_binary": "Dice bin. ↑",
-    "wdp_soft": "WDP* soft ↓",
-    "wdp_binary": "WDP* bin. ↓",
-}
-NOTES = (
-    "IO_ratio: also called energy pointing game and relevance mass accuracy. IO lift: IO_ratio "
-    "over the box's share of the image, 1 for a uniform map. * WDP is reconstructed: its formula "
-    "is not public. uniform, center, random and shuffled_text are baselines."
-)
-BASELINES = ("uniform", "center", "random", "shuffled_text")
 
 
 def main() -> None:
@@ -38,6 +18,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="?", default="runs", type=Path, help="folder (default: runs)")
     parser.add_argument("--format", choices=("console", "markdown"), default="console")
     parser.add_argument("--no-page", action="store_true", help="do not write report.html there")
+    parser.add_argument("--figures", action="store_true", help="write figures/*.png there, too")
     arguments = parser.parse_args()
     results = collect(arguments.runs)
     if not results:
@@ -48,6 +29,25 @@ def main() -> None:
         show(results)
     if not arguments.no_page:
         _write_page(arguments.runs)
+    if arguments.figures:
+        _write_figures(arguments.runs)
+
+
+def _write_figures(runs: Path) -> None:
+    """Histograms of every data set, and figure 3 where there are pairs of them."""
+    from vlground.page.reading import read
+    from vlground.page.spreads import pairs, singles
+    from vlground.plots import figure_3
+
+    whole, _ = read(runs)
+    whole.sort(key=lambda run: order(run.results))
+    spreads = {f"histograms_{dataset}": rows for dataset, rows in singles(whole).items()}
+    if paired := pairs(whole):
+        spreads["figure_3"] = paired
+    (runs / "figures").mkdir(exist_ok=True)
+    for name, rows in spreads.items():
+        figure_3(rows).save(runs / "figures" / f"{name}.png")
+        print(runs / "figures" / f"{name}.png", file=sys.stderr)
 
 
 def _write_page(runs: Path) -> None:
@@ -71,30 +71,59 @@ def collect(runs: Path) -> list[Results]:
     return sorted((results for results in read if not isinstance(results, str)), key=order)
 
 
-def table(results: Sequence[Results], separator: str) -> tuple[list[str], list[list[str]]]:
-    """Heads and cells of the table of one data set, one row a run.
+def table(
+    results: Sequence[Results], separator: str, columns: Mapping[str, str] = COLUMNS
+) -> tuple[list[str], list[list[str]]]:
+    """Heads and cells of a table, one row a run.
+
+    Of several data sets, as the paper's table 1: rows grouped by data set and model, each named
+    once, and no column for a CAM that all share (`caption` names it).
 
     Args:
-        results: The runs.
+        results: The runs, in the tables' order.
         separator: Between a value and its interval.
+        columns: Score -> head, of those to show where a run has them.
     """
-    names = [name for name in COLUMNS if any(name in r["scores"] for r in results)]
+    names = [name for name in columns if any(name in r["scores"] for r in results)]
+    several = len(_options(results, "dataset")) > 1
     # A group in which all runs have chosen the same says nothing, but for model and CAM.
-    groups = [
-        group
-        for group in ("model", "cam", "metric", "mask")
-        if group in ("model", "cam") or len({r["choices"].get(group) for r in results}) > 1
-    ]
-    heads = [*groups, "n", *(COLUMNS[name] for name in names)]
-    rows = [
-        [
-            *(str(r["choices"].get(group, "")) for group in groups),
-            str(r["counts"]["scored"]),
-            *(_number(r["scores"].get(name), separator) for name in names),
-        ]
-        for r in results
-    ]
+    groups = ["dataset", "model"] if several else ["model", "cam"]
+    others = [name for name in ("cam", "metric", "mask") if name not in groups]
+    groups += [name for name in others if len(_options(results, name)) > 1]
+    counted = "n" if columns is COLUMNS else "decisions"
+    heads = [group.replace("dataset", "data set") for group in groups]
+    heads += [counted, *(columns[name] for name in names)]
+    rows: list[list[str]] = []
+    above: list[str] = []
+    for result in results:
+        chosen = [str(result["choices"].get(group, "")) for group in groups]
+        known = _in_common(chosen[:2], above) if several else 0
+        above = chosen
+        scores = [_number(result["scores"].get(name), separator) for name in names]
+        n = result["counts"]["scored"] if counted == "n" else result["scores"]["accuracy"]["n"]
+        rows.append([*[""] * known, *chosen[known:], str(n), *scores])
     return heads, rows
+
+
+def tables(results: Sequence[Results]) -> list[tuple[str, list[Results], Mapping[str, str]]]:
+    """Caption, runs and columns of every table: the scores, then the matrix of runs that have it.
+
+    One table of scores for all data sets if there are several.
+    """
+    decided = [result for result in results if "accuracy" in result["scores"]]
+    whole: list[tuple[str, list[Results], Mapping[str, str]]]
+    whole = [(caption(results), list(results), COLUMNS)]
+    if decided:
+        whole.append((f"{caption(decided)}: decision × grounding", decided, MATRIX_COLUMNS))
+    return whole
+
+
+def caption(results: Sequence[Results]) -> str:
+    """The data set's name; of several data sets the CAM that all runs share, if they do."""
+    datasets, cams = _options(results, "dataset"), _options(results, "cam")
+    if len(datasets) == 1:
+        return datasets[0]
+    return f"{len(datasets)} data sets" + (f", cam={cams[0]}" if len(cams) == 1 else "")
 
 
 def markdown(results: Sequence[Results]) -> str:
@@ -102,11 +131,11 @@ def markdown(results: Sequence[Results]) -> str:
     from tabulate import tabulate
 
     parts = []
-    for dataset, group in _by_dataset(results):
-        heads, rows = table(group, " ")
+    for name, runs, columns in tables(results):
+        heads, rows = table(runs, " ", columns)
         body = tabulate(rows, heads, tablefmt="github", disable_numparse=True)
-        parts += [f"**{dataset}**", body, *not_scored(group), interval_note(group)]
-    return "\n\n".join([*parts, NOTES])
+        parts += [f"**{name}**", body, *_lines(runs, columns)]
+    return "\n\n".join([*parts, *_half(results), NOTES])
 
 
 def show(results: Sequence[Results]) -> None:
@@ -116,36 +145,86 @@ def show(results: Sequence[Results]) -> None:
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 160)
-    for dataset, group in _by_dataset(results):
-        heads, rows = table(group, "\n")
-        grid = Table(title=dataset, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for head in heads:
-            words = head in COLUMNS.values() or head == "n"
-            grid.add_column(head, justify="right" if words else "left", no_wrap=not words)
-        for row in rows:
+    for name, runs, columns in tables(results):
+        heads, rows = table(runs, "\n", columns)
+        grid = Table(title=name, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for place, head in enumerate(heads):
+            words = head in (*columns.values(), "n", "decisions")
+            # No interval and no word is cut in two.
+            parts = " ".join([head, *(row[place] for row in rows)]).split()
+            width = max(map(len, parts)) if words else None
+            justify: Literal["left", "right"] = "right" if words else "left"
+            grid.add_column(head, justify=justify, no_wrap=not words, min_width=width)
+        for place, row in enumerate(rows):
+            # A rule before each data set after the first.
+            if place and heads[0] == "data set" and row[0]:
+                grid.add_section()
             grid.add_row(*row)
         console.print(grid)
-        for line in (*not_scored(group), interval_note(group)):
+        for line in _lines(runs, columns):
             console.print(line, style="italic", markup=False, highlight=False)
         console.print()
+    for line in _half(results):
+        console.print(line, style="italic", markup=False, highlight=False)
     console.print(NOTES, style="italic", markup=False, highlight=False)
+
+
+def _half(results: Sequence[Results]) -> list[str]:
+    """Why some runs are not in the matrix; of classifiers alone there is nothing to say."""
+    return no_matrix(results) if any("accuracy" in r["scores"] for r in results) else []
+
+
+def _lines(results: Sequence[Results], columns: Mapping[str, str]) -> list[str]:
+    """What stands under a table."""
+    if columns is COLUMNS:
+        return [*not_scored(results), *cut(results), interval_note(results)]
+    return [matrix_notes(results)]
 
 
 def not_scored(results: Sequence[Results]) -> list[str]:
     """One line for each set of samples that some runs could not score, with the reasons."""
-    lines: dict[str, list[str]] = {}
+    lines: dict[str, list[Results]] = {}
     for result in results:
         counts = result["counts"]
         reasons = {**counts["skipped"], **counts["flagged"]}
         if reasons:
             why = "; ".join(f"{reason} ({count})" for reason, count in sorted(reasons.items()))
             line = f"{counts['samples'] - counts['scored']} of {counts['samples']}: {why}"
-            lines.setdefault(line, []).append(
-                f"{result['choices']['model']}·{result['choices']['cam']}"
-            )
-    everyone = len(results)
+            lines.setdefault(line, []).append(result)
+    return [f"not scored, {_who(runs, results)}: {line}" for line, runs in lines.items()]
+
+
+def cut(results: Sequence[Results]) -> list[str]:
+    """One line for each number of texts that some models did not read to the end."""
+    lines: dict[str, list[Results]] = {}
+    for result in results:
+        counts = result["counts"]
+        texts, foils = counts.get("truncated", 0), counts.get("truncated_foils", 0)
+        if texts or foils:
+            line = f"{texts} texts and {foils} foils of {counts['samples']} samples"
+            lines.setdefault(line, []).append(result)
     return [
-        f"not scored, {'all' if len(runs) == everyone else ', '.join(runs)}: {line}"
+        f"cut to the context, {_who(runs, results, ('model',))}: {line}"
+        for line, runs in lines.items()
+    ]
+
+
+def matrix_notes(results: Sequence[Results]) -> str:
+    """What the columns of the matrix are, with the thresholds of these runs."""
+    metrics = [result.get("identity", {}).get("metric", {}) for result in results]
+    found = {(m.get("match_threshold", "?"), m.get("high_io_ratio", "?")) for m in metrics}
+    match, high = found.pop() if len(found) == 1 else ("match_threshold", "high_io_ratio")
+    return MATRIX_NOTES.format(match=match, high=high)
+
+
+def no_matrix(results: Sequence[Results]) -> list[str]:
+    """One line for each reason why some runs have no matrix, or half of it; none if none has it."""
+    lines: dict[str, list[Results]] = {}
+    for result in results:
+        if missing := result.get("matrix", {}).get("missing"):
+            lines.setdefault(missing, []).append(result)
+    return [
+        f"not in the matrix, {_who(runs, results, ('model',))}: {line}"
         for line, runs in lines.items()
     ]
 
@@ -157,9 +236,32 @@ def interval_note(results: Sequence[Results]) -> str:
     return "No intervals: fewer than 20 images."
 
 
-def _by_dataset(results: Sequence[Results]) -> list[tuple[str, list[Results]]]:
-    groups = groupby(results, key=lambda result: str(result["choices"].get("dataset", "")))
-    return [(dataset, list(group)) for dataset, group in groups]
+def _options(results: Sequence[Results], group: str) -> list[str]:
+    """The different options that runs have chosen in a group."""
+    return sorted({str(result["choices"].get(group, "")) for result in results})
+
+
+def _in_common(names: Sequence[str], above: Sequence[str]) -> int:
+    """With how many equal names two rows begin."""
+    pairs = list(zip(names, above, strict=False))
+    return next((place for place, (a, b) in enumerate(pairs) if a != b), len(pairs))
+
+
+def _who(
+    runs: Sequence[Results], everyone: Sequence[Results], groups: tuple[str, ...] = ("model", "cam")
+) -> str:
+    """Some runs by name, or "all".
+
+    Args:
+        runs: Which.
+        everyone: Of these.
+        groups: The choices that name them, beside the data set if there are several.
+    """
+    if len(runs) == len(everyone):
+        return "all"
+    groups = (*groups, "dataset") if len(_options(everyone, "dataset")) > 1 else groups
+    names = ("·".join(str(run["choices"].get(name)) for name in groups) for run in runs)
+    return ", ".join(dict.fromkeys(names))
 
 
 def _number(score: Mapping[str, Any] | None, separator: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from vlground.labels import CELLS, MATRIX, TEXTS
 from vlground.store import one_line_on_failure, write_json
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ log = logging.getLogger("vlground")
 # The columns a reader looks at stand first and last; the task's scores are between them.
 _FIRST = ("id", "text", "overlay")
 _LAST = ("flag", "skipped")
+CONFUSION = ("decision", "grounding", "samples", "share", "share_low", "share_high")
 _RECORD = Path("wandb", "runs.json")
 
 
@@ -144,7 +146,9 @@ def send(
     rows: Sequence[Mapping[str, Any]],
     figures: Mapping[str, Path],
 ) -> None:
-    """Put scores and counts into the summary, and the samples that have a picture into a table.
+    """Put scores and counts into the summary, the samples that have a picture into a table.
+
+    The matrix of a model that decides is a plot with its table; of any other it is said why not.
 
     Args:
         run: Where to.
@@ -155,14 +159,25 @@ def send(
     import wandb
 
     run.summary.update(flat_scores(results))
+    if missing := results.get("matrix", {}).get("missing"):
+        run.summary["matrix/missing"] = missing
     columns, lines = samples(rows, figures)
     table = wandb.Table(columns=columns)
     for line in lines:
         table.add_data(
             *(wandb.Image(str(cell)) if isinstance(cell, Path) else cell for cell in line)
         )
+    logged: dict[str, Any] = {f"{results['task']}/samples": table}
+    for text, lines in confusion(results).items():
+        # W&B's own confusion matrix, with other words on its two axes.
+        logged[f"matrix/{text}"] = wandb.plot_table(
+            data_table=wandb.Table(columns=list(CONFUSION), data=lines),
+            vega_spec_name="wandb/confusion_matrix/v1",
+            fields={"Actual": "decision", "Predicted": "grounding", "nPredictions": "samples"},
+            string_fields={"title": f"{text} text: decision × grounding"},
+        )
     with _pictures_beside(run):
-        run.log({f"{results['task']}/samples": table})
+        run.log(logged)
 
 
 def close(exit_code: int) -> list[str]:
@@ -185,16 +200,39 @@ def close(exit_code: int) -> list[str]:
 
 
 def flat_scores(results: Mapping[str, Any]) -> dict[str, float]:
-    """`grounding/io_ratio`, `grounding/io_ratio_low` … and the counts, as in W&B's summary."""
+    """`grounding/io_ratio`, `grounding/io_ratio_low` … and the counts, as in W&B's summary.
+
+    What belongs to the matrix has a namespace of its own: `matrix/matched_correct_high` …
+    """
     task = results["task"]
     numbers: dict[str, float] = {}
     for name, score in results["scores"].items():
+        space = "matrix" if name in MATRIX else task
         for ending, key in (("", "value"), ("_low", "low"), ("_high", "high"), ("_n", "n")):
             if score[key] is not None:
-                numbers[f"{task}/{name}{ending}"] = score[key]
+                numbers[f"{space}/{name}{ending}"] = score[key]
     for name, value in results["counts"].items():
         numbers[f"{task}/count/{name}"] = sum(value.values()) if isinstance(value, dict) else value
+    for text in TEXTS:
+        for name, count in results.get("matrix", {}).get(text, {}).items():
+            numbers[f"matrix/count/{text}_{name}"] = count
     return numbers
+
+
+def confusion(results: Mapping[str, Any]) -> dict[str, list[list[Any]]]:
+    """For each kind of text that the model decides on the lines of a table with `CONFUSION`."""
+    tables: dict[str, list[list[Any]]] = {}
+    for text in TEXTS:
+        counts = results.get("matrix", {}).get(text)
+        if counts is None:
+            continue
+        tables[text] = []
+        for cell in CELLS:
+            decision, grounding = cell.split("_")
+            score = results["scores"].get(f"{text}_{cell}", {})  # none, if no map is scored
+            share = [score.get(key) for key in ("value", "low", "high")]
+            tables[text].append([decision, grounding, counts[cell], *share])
+    return tables
 
 
 def samples(

@@ -67,6 +67,10 @@ class QGroundCAM:
             code), or before.
         resize_clip: Whether it clips the result to the range before, as skimage does; makes ties.
         resolution: That of the original image, of the model's input, or of the native grid.
+        match_threshold: From this probability on a model says that a text fits (ours), see
+            `vlground.metrics.matrix`, like the next one.
+        high_io_ratio: From this IO_ratio on a map is well grounded (ours: the paper draws no such
+            matrix).
 
     >>> QGroundCAM(tie="foo")
     Traceback (most recent call last):
@@ -92,6 +96,8 @@ class QGroundCAM:
     resize_order: Literal["resize_first", "normalise_first"] = "resize_first"
     resize_clip: bool = False
     resolution: Literal["original", "input", "native"] = "original"
+    match_threshold: float = 0.5
+    high_io_ratio: float = 0.5
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():

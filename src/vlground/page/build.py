@@ -12,22 +12,26 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from vlground.labels import BASELINES, CELLS, COLUMNS, MATRIX, MATRIX_COLUMNS, NOTES
 from vlground.page.options import choice_columns, differing
-from vlground.page.pictures import Album, fill, overlays, with_map
+from vlground.page.pictures import Album, fill, overlays, png, with_map
 from vlground.page.reading import Run, Trouble, read
 from vlground.page.rows import Table, table
+from vlground.page.spreads import pairs
 from vlground.page.strips import Strips
-from vlground.plots import PANEL_GUTTER, PANELS
-from vlground.report import BASELINES, COLUMNS, NOTES, order
+from vlground.plots import PANEL_GUTTER, PANELS, figure_3
+from vlground.report import order
 from vlground.store import digest, replacing
 
 LIMIT = 9_900_000  # bytes of the page
 ROWS = 3_000_000  # of it for rows
 STRIPS = 4  # samples of a run whose figure 2 is drawn, where there is room
 _SHARE = 0.4  # of the room for pictures that strips may take
-_RECOMMENDED = ("pointing_game", "pg_uncertainty", "io_ratio", "iou_soft", "wdp_binary")
+_RECOMMENDED = ("pointing_game", "pg_uncertainty", "io_ratio", "iou_soft", "wdp_binary", "accuracy")
+_ACCURACIES = {"matched_accuracy": "matched accuracy ↑", "foil_accuracy": "foil accuracy ↑"}
 # In the order in which they run, all in one function: nothing leaks into the page.
-_SCRIPTS = ("dom", "data", "statistics", "charts", "table", "detail", "samples", "compare", "main")
+_FIRST = ("dom", "data", "statistics", "charts", "table")
+_SCRIPTS = (*_FIRST, "matrix", "detail", "samples", "compare", "main")
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ def page(folder: Path, runs: Sequence[Run], troubles: Sequence[Trouble]) -> str:
     data = _data(runs, troubles, rows)
     room = LIMIT - len(_html({**data, "pictures": [], "size": "00.0 MB"}).encode())
     album, strips = Album(), Strips(folder)
+    spreads = pairs(runs)
+    data["figure3"] = album.add(png(figure_3(spreads))) if spreads else None
     drawn, all_drawn = fill(album, runs, int(room * _SHARE), strips.draw, with_map, STRIPS)
     taken = album.size + len(embedded(drawn).encode())
     seen, note = overlays(album, runs, room - taken)
@@ -94,7 +100,9 @@ def _data(runs: Sequence[Run], troubles: Sequence[Trouble], rows: Table) -> dict
     telling = differing(results)
     return {
         "groups": choice_columns(results),
-        "labels": COLUMNS,
+        "labels": {**COLUMNS, **MATRIX_COLUMNS, **_ACCURACIES},
+        "matrix": MATRIX,
+        "cells": CELLS,
         "recommended": _RECOMMENDED,
         "notes": NOTES,
         "panels": PANELS,
@@ -103,6 +111,8 @@ def _data(runs: Sequence[Run], troubles: Sequence[Trouble], rows: Table) -> dict
         "sets": rows.sets,
         "columns": rows.columns,
         "reasons": rows.reasons,
+        "cuts": rows.cuts,
+        "foils": rows.foils,
         "troubles": [asdict(trouble) for trouble in troubles],
         "runs": [
             {**_run(run), "options": options, "rows": embedded_rows}
@@ -128,6 +138,7 @@ def _run(run: Run) -> dict[str, Any]:
         "peers": digest(comparable),
         "scores": results["scores"],
         "counts": results["counts"],
+        "matrix": results.get("matrix", {}),
         "identity": identity,
         "about": {name: results[name] for name in about if name in results},
         "problem": run.problem,

@@ -11,6 +11,8 @@ function prepareRun(run) {
   run.stripOf = new Map(run.strips);
   run.samples = run.rows ? data.sets[run.rows.set].map((place) => data.samples[place]) : [];
   run.placeOf = new Map(run.samples.map(([id], place) => [id, place]));
+  run.cutsOf = Map.groupBy(run.rows ? data.cuts[run.rows.cuts] : [], ([place]) => place);
+  run.foils = run.rows && run.rows.foils !== null ? data.foils[run.rows.foils] : null;
   run.reasonOf = new Map(run.rows ? data.reasons[run.rows.reasons] : []);
   run.partial = run.rows !== null && run.samples.length < run.rows.rows;
 }
@@ -26,14 +28,20 @@ function valueOf(run, score, place) {
 }
 
 function allScores() {
-  const known = Object.keys(data.labels);
+  // Those with a label in its order, the others, and those of the matrix.
+  const known = Object.keys(data.labels).filter((name) => !data.matrix.includes(name));
   const found = new Set(data.runs.flatMap((run) => Object.keys(run.scores)));
-  const others = [...found].filter((name) => !known.includes(name)).sort();
-  return [...known.filter((name) => found.has(name)), ...others];
+  const others = [...found].filter((name) => !known.includes(name) && !data.matrix.includes(name)).sort();
+  return [...known, ...others, ...data.matrix].filter((name) => found.has(name));
 }
 
 function scoresOf(run) {
   return allScores().filter((name) => Object.hasOwn(run.scores, name));
+}
+
+function valuesOf(run) {
+  // What has a value for each sample: scores, and the probabilities that text and foil fit.
+  return [...scoresOf(run), "match", "foil_match"].filter((name) => columnOf(run, name));
 }
 
 function label(score) {

@@ -1,7 +1,7 @@
 // One run: scores with intervals, histograms, what was not scored, identity.
 
 function scoreTable(run) {
-  const rows = scoresOf(run).map((score) => {
+  const rows = scoresOf(run).filter((score) => !data.matrix.includes(score)).map((score) => {
     const estimate = run.scores[score];
     const interval = estimate.low === null ? "–" : `${fixed(estimate.low)} – ${fixed(estimate.high)}`;
     return el("tr", null, el("th", { scope: "row", title: score }, label(score)),
@@ -26,6 +26,8 @@ function countFacts(run) {
     ["scored", `${counts.scored ?? "–"} of ${counts.samples ?? "–"} samples`],
     ...notScored(counts).map(([reason, count]) => [`not scored: ${count}`, reason]),
     ...left.map(([reason, count]) => [`left out: ${count}`, `${reason} (by the data set)`]),
+    ["cut to the context", counts.truncated || counts.truncated_foils
+      ? `${plural(counts.truncated, "text")}, ${plural(counts.truncated_foils, "foil")}` : ""],
     ["degenerate", counts.degenerate ? String(counts.degenerate) : "none"],
     ["rows", run.problem || (run.partial ? `${run.samples.length} of ${run.rows.rows} in this page` : "all in this page")],
   ]);
@@ -74,6 +76,7 @@ function detailView(run) {
     el("div", { class: "columns" },
       el("section", null, el("h2", null, "Scores"), scoreTable(run), intervalNote([run])),
       el("section", null, el("h2", null, "Samples"), countFacts(run), el("h2", null, "Choices"), choiceFacts(run))),
+    matrixSection(run),
     el("section", null, el("h2", null, "Distributions over samples"),
       el("p", { class: "quiet" }, "Line: mean. Band: its 95 % interval, where there is one."), histograms(run)),
     el("section", null, identityBlock(run)),

@@ -66,12 +66,21 @@ function notesView() {
       el("ul", null, reasons.map((run) => el("li", null, `${run.name}: ${run.noStrips}`)))) : null];
 }
 
+function figureView() {
+  return [el("h1", null, "In and out of distribution"),
+    el("p", { class: "quiet" }, "After the paper’s figure 3: how a model’s scores shift from the data set X it was made for (blue) to " +
+      "X_ood (orange). Heights are shares of the samples of each; dashed lines are means. Baselines are left out."),
+    el("img", { class: "figure", src: pictureUrl(data.figure3), alt: "histograms of IoU soft and IO_ratio, in and out of distribution" })];
+}
+
 function viewOf(hash) {
   const [view, rest] = hash.replace(/^#/, "").split("=", 2);
   const runs = (rest || "").split("&").filter(Boolean).map((part) => runByPath(decodeURIComponent(part))).filter(Boolean);
   if (view === "run" && runs.length) return ["runs", detailView(runs[0])];
   if (view === "samples") return [view, samplesView(runs[0] || data.runs.find((run) => run.overlays.length) || data.runs[0])];
   if (view === "compare") return [view, compareView(runs)];
+  if (view === "matrix") return [view, matrixView()];
+  if (view === "figure3" && data.figure3 !== null) return [view, figureView()];
   if (view === "notes") return [view, notesView()];
   return ["runs", runsView()];
 }
@@ -94,6 +103,8 @@ function summaryText() {
   return parts.join(" · ");
 }
 
+if (data.figure3 === null) document.querySelector("nav [data-view=figure3]").remove();
+if (!data.runs.some(decides)) document.querySelector("nav [data-view=matrix]").remove();
 document.getElementById("summary").append(summaryText());
 addEventListener("hashchange", show);
 show();

@@ -15,7 +15,7 @@ from vlground.store import digest
 
 SMALL = 200  # longer side of overlays that have to be shrunk, in pixels
 _QUALITY = 70
-_KINDS = {"JPEG": "jpeg", "WEBP": "webp"}
+_KINDS = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp"}
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Album:
     """Pictures as base64, each once.
 
     Attributes:
-        pictures: `[kind, base64]`, kind `jpeg` or `webp`.
+        pictures: `[kind, base64]`, kind `jpeg`, `png` or `webp`.
         size: Bytes they take in the page.
     """
 
@@ -178,4 +178,11 @@ def webp(image: Image.Image, quality: int) -> bytes:
     """A picture as a WebP file."""
     file = io.BytesIO()
     image.save(file, "WEBP", quality=quality, method=4)
+    return file.getvalue()
+
+
+def png(image: Image.Image) -> bytes:
+    """A drawing, of few colours, as a PNG file."""
+    file = io.BytesIO()
+    image.quantize(64).save(file, "PNG", optimize=True)
     return file.getvalue()

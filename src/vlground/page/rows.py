@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from vlground.labels import CELLS
 from vlground.page.reading import Run
 
+_CODED = ("cell", "foil_cell")  # names of cells become their places in CELLS
 _TEXT = ("id", "image_id", "text", "foil", "flag", "skipped", "degenerate")
 
 
@@ -23,13 +25,18 @@ class Table:
         sets: Lists of indices into `samples`, one for each different selection.
         columns: Lists of values, rounded to four digits, null where there is none.
         reasons: Lists of `[place, reason]` of rows that are not scored.
-        runs: For each run its set, its columns by name, its reasons, and how many rows it has.
+        cuts: Lists of `[place, column, text as the model read it]`.
+        foils: Lists of foils, of runs whose model decided on them.
+        runs: For each run its set, its columns by name, its reasons, its cuts, its foils (or None),
+            and how many rows it has.
     """
 
     samples: list[list[str]] = field(default_factory=list)
     sets: list[list[int]] = field(default_factory=list)
     columns: list[list[float | None]] = field(default_factory=list)
     reasons: list[list[list[Any]]] = field(default_factory=list)
+    cuts: list[list[list[Any]]] = field(default_factory=list)
+    foils: list[list[str]] = field(default_factory=list)
     runs: list[dict[str, Any] | None] = field(default_factory=list)
 
 
@@ -95,8 +102,17 @@ def _table(runs: Sequence[Run], keep: int) -> Table:
                 "columns": {
                     name: stored("column", made.columns, _rounded(rows[name].to_numpy()))
                     for name in _scores(rows)
+                }
+                | {
+                    name: stored("column", made.columns, _codes(rows[name]))
+                    for name in _CODED
+                    if name in rows and rows[name].notna().any()
                 },
                 "reasons": stored("reasons", made.reasons, _reasons(rows)),
+                "cuts": stored("cuts", made.cuts, _cuts(rows)),
+                "foils": stored("foils", made.foils, [str(foil or "") for foil in rows["foil"]])
+                if "foil_match" in rows and rows["foil_match"].notna().any()
+                else None,
                 "rows": len(run.rows),
             }
         )
@@ -104,8 +120,22 @@ def _table(runs: Sequence[Run], keep: int) -> Table:
 
 
 def _scores(rows: Any) -> list[str]:  # noqa: ANN401 - a DataFrame
+    """Names of its columns of numbers, but for those without any."""
+    kinds = {str(name): rows[name].dtype.kind for name in rows.columns if name not in _TEXT}
+    return [name for name, kind in kinds.items() if kind in "fiu" and rows[name].notna().any()]
+
+
+def _codes(cells: Any) -> list[int | None]:  # noqa: ANN401 - a Series
+    return [CELLS.index(cell) if cell in CELLS else None for cell in cells]
+
+
+def _cuts(rows: Any) -> list[list[Any]]:  # noqa: ANN401 - a DataFrame
     return [
-        str(name) for name in rows.columns if name not in _TEXT and rows[name].dtype.kind in "fiu"
+        [place, name, text]
+        for name in ("truncated", "foil_truncated")
+        if name in rows
+        for place, text in enumerate(rows[name])
+        if isinstance(text, str)
     ]
 
 

@@ -1,6 +1,6 @@
 // The samples of a run as overlays; one of them large, with the paper's figure 2.
 
-const sampleState = { query: "", sort: "", descending: false, pictured: true, shown: 0 };
+const sampleState = { query: "", sort: "", descending: false, pictured: true, shown: 0, cell: "" };
 const PAGE = 60;
 const dialog = document.getElementById("sample");
 
@@ -10,13 +10,27 @@ function overlay(run, place) {
   return el("img", { src: pictureUrl(run.overlayOf.get(id)), alt: `map of ${text}`, loading: "lazy" });
 }
 
+function inCell(run, place) {
+  // sampleState.cell: "" for all, "cut", or a column of cells and a place among them.
+  if (!sampleState.cell) return true;
+  if (sampleState.cell === "cut") return run.cutsOf.has(place);
+  const [column, code] = sampleState.cell.split(" ");
+  return valueOf(run, column, place) === Number(code);
+}
+
+function cellOptions(run) {
+  const cells = [["cell", "matched"], ["foil_cell", "foil"]].filter(([column]) => columnOf(run, column))
+    .flatMap(([column, text]) => data.cells.map((name, code) => [`${column} ${code}`, `${text} ${name.replace("_", " ")}`]));
+  return run.cutsOf.size ? [...cells, ["cut", "cut to the context"]] : cells;
+}
+
 function sampleOrder(run) {
   const places = run.samples.map((_, place) => place).filter((place) => {
     const [id, image, text] = run.samples[place];
-    return (!sampleState.pictured || run.overlayOf.has(id)) &&
+    return inCell(run, place) && (!sampleState.pictured || run.overlayOf.has(id)) &&
       matches(`${text} ${id} ${image} ${run.reasonOf.get(place) || ""}`, sampleState.query);
   });
-  if (!sampleState.sort) return places;
+  if (!columnOf(run, sampleState.sort)) return places;
   const key = (place) => valueOf(run, sampleState.sort, place);
   const sign = sampleState.descending ? -1 : 1;
   return places.sort((a, b) => (key(a) === null) - (key(b) === null) || sign * (key(a) - key(b)));
@@ -25,11 +39,11 @@ function sampleOrder(run) {
 function sampleCard(run, place, order) {
   const [id, , text] = run.samples[place];
   const reason = run.reasonOf.get(place);
-  const main = sampleState.sort || scoresOf(run).find((score) => score === "io_ratio") || scoresOf(run)[0];
+  const main = (columnOf(run, sampleState.sort) && sampleState.sort) || scoresOf(run).find((score) => score === "io_ratio") || scoresOf(run)[0];
   const line = reason || (main ? `${label(main)} ${fixed(valueOf(run, main, place))}` : "");
   return el("button", { type: "button", class: "card", title: id, click: () => showSample(run, place, order) },
     overlay(run, place), run.stripOf.has(id) ? el("span", { class: "steps" }, "step by step") : null,
-    el("span", { class: "text" }, text), el("span", { class: reason ? "quiet" : "number" }, line));
+    el("span", { class: "text" }, text, run.cutsOf.has(place) ? el("span", { class: "tag" }, "cut") : null), el("span", { class: reason ? "quiet" : "number" }, line));
 }
 
 function sampleGrid(run, redraw) {
@@ -53,12 +67,15 @@ function sampleNote(run, found) {
 
 function sampleFilters(run, redraw) {
   const again = () => { sampleState.shown = 0; redraw(); };
-  const scores = [["", "data set’s order"], ...scoresOf(run).map((score) => [score, label(score)])];
+  const scores = [["", "data set’s order"], ...valuesOf(run).map((score) => [score, label(score)])];
+  const cells = cellOptions(run);
+  if (!cells.some(([value]) => value === sampleState.cell)) sampleState.cell = "";
   return el("div", { class: "bar" },
     select("Run", data.runs.map((other) => [other.path, other.name]), run.path, (path) => {
       location.hash = runLink("samples", runByPath(path));
     }),
     select("Sort by", scores, sampleState.sort, (score) => { sampleState.sort = score; again(); }),
+    cells.length ? select("Show", [["", "all"], ...cells], sampleState.cell, (cell) => { sampleState.cell = cell; again(); }) : null,
     checkField("Largest first", sampleState.descending, (on) => { sampleState.descending = on; again(); }),
     checkField("Only with picture", sampleState.pictured, (on) => { sampleState.pictured = on; again(); }),
     searchField("Filter", "text, id, reason …", sampleState.query, (query) => { sampleState.query = query; again(); }));
@@ -69,8 +86,9 @@ function samplesView(run) {
   if (!run.overlays.length) sampleState.pictured = false;
   const box = el("div", null);
   const redraw = () => box.replaceChildren(...sampleGrid(run, redraw).filter(Boolean));
+  const filters = sampleFilters(run, redraw);
   redraw();
-  return [el("h1", null, "Samples"), sampleFilters(run, redraw), box];
+  return [el("h1", null, "Samples"), filters, box];
 }
 
 function panel(strip, place) {
@@ -101,7 +119,24 @@ function figureTwo(run, id) {
 function scoreList(run, place) {
   const reason = run.reasonOf.get(place);
   if (reason) return el("p", null, `Not scored: ${reason}`);
-  return facts(scoresOf(run).map((score) => [label(score), fixed(valueOf(run, score, place))]));
+  return facts(valuesOf(run).map((score) => [label(score), fixed(valueOf(run, score, place))]));
+}
+
+function decisions(run, place) {
+  // What the model made of the text and of the foil, in words.
+  const line = (text, probability, cell, fits) => {
+    if (probability === null) return null;
+    const says = probability >= thresholds(run).match ? "it fits" : "it does not fit";
+    const verdict = cell === null ? "the map is not scored" : data.cells[cell].replace("_", ", map ");
+    return el("p", null, el("b", null, fits), ` “${text}”: ${says} (match ${fixed(probability)}) — ${verdict}`);
+  };
+  const foil = run.foils ? line(run.foils[place], valueOf(run, "foil_match", place), valueOf(run, "foil_cell", place), "Foil") : null;
+  return [line(run.samples[place][2], valueOf(run, "match", place), valueOf(run, "cell", place), "Text"), foil];
+}
+
+function cuts(run, place) {
+  return (run.cutsOf.get(place) || []).map(([, name, read]) =>
+    el("p", null, el("b", null, name === "truncated" ? "Text cut" : "Foil cut"), ` to the model’s context; it read: “${read}”`));
 }
 
 function elsewhere(run, id) {
@@ -132,7 +167,7 @@ function showSample(run, place, order) {
     el("div", { class: "dialog-head" }, el("div", null, el("h2", { id: "sample-title" }, text),
       el("p", { class: "quiet" }, `${run.name} · ${id} · image ${image}`)),
     el("div", { class: "row" }, neighbours(run, place, order), close)),
-    el("div", { class: "large" }, overlay(run, place), scoreList(run, place)),
+    el("div", { class: "large" }, overlay(run, place), el("div", null, scoreList(run, place), decisions(run, place), cuts(run, place))),
     ...[figureTwo(run, id), elsewhere(run, id)].flat().filter(Boolean));
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;

@@ -1,12 +1,14 @@
 """`task=grounding`: does the activation map for a text lie where the text's box is?
 
-`predict_step` makes maps, each stored once; `test_step` scores what is stored.
+`predict_step` makes maps, each stored once, and asks a model that decides whether the text and its
+foil fit; `test_step` scores what is stored.
 """
 
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from typing import Any, Self
 
 import lightning
@@ -21,22 +23,18 @@ from vlground import plots
 from vlground.callbacks import EvidenceWriter
 from vlground.cell import Cell
 from vlground.config import build, build_scorer
-from vlground.contracts import CAM, Scorer, check_pair
+from vlground.contracts import CAM, Encoded, Scorer, check_pair
 from vlground.data.batches import Batch, evidence_loader, image_loader
 from vlground.data.images import load_image
 from vlground.data.sample import Sample
 from vlground.geometry import Frame
+from vlground.metrics import matrix
 from vlground.metrics.grounding import SCORES, QGroundCAM
 from vlground.metrics.statistics import bootstrap_means
 from vlground.store import Evidence, EvidenceStore
-from vlground.tasks.scoring import score_maps
+from vlground.tasks.scoring import COLUMNS, Columns, columns_of, score_evidence
 
 log = logging.getLogger("vlground")
-
-# Of `rows.parquet`: what the sample is, its scores, and what stood in their way.
-Columns = dict[str, np.ndarray]
-IDENTITY = ("id", "image_id", "text", "foil")
-COLUMNS = [*IDENTITY, *SCORES, "degenerate", "flag", "skipped"]
 
 
 class Grounding(lightning.LightningModule):
@@ -108,6 +106,9 @@ class Grounding(lightning.LightningModule):
         if self.scorer is not None:
             trainer.predict(self, return_predictions=False)
         trainer.test(self, verbose=False)
+        missing = matrix.tally(self.table)["missing"]
+        if missing and trainer.is_global_zero:
+            _say_once(f"no matrix of right or wrong × well or badly grounded: {missing}")
 
     def expected(self, verb: str) -> int:
         """How many samples this rank will have `drawn`, or `scored`."""
@@ -137,10 +138,14 @@ class Grounding(lightning.LightningModule):
             for sample, reason in batch.unreadable
         ]
         if batch.samples:
-            maps = self._maps(batch).cpu().numpy()
-            for sample, owner, grid in zip(batch.samples, batch.owner.tolist(), maps, strict=True):
-                frame = batch.frames[owner].to_list()
-                records.append((sample.key, {"map": grid, "frame": frame, **self._declared()}))
+            with torch.inference_mode(False), torch.no_grad():
+                encoded = self._scorer.encode(batch.pixels.clone())
+                maps = self._maps(batch, encoded).cpu().numpy()
+                read = self._read(batch, encoded)
+            for i, sample in enumerate(batch.samples):
+                frame = batch.frames[int(batch.owner[i])].to_list()
+                evidence = {"map": maps[i], "frame": frame, **self._declared(), **read[i]}
+                records.append((sample.key, evidence))
         return records
 
     def on_predict_end(self) -> None:
@@ -168,9 +173,9 @@ class Grounding(lightning.LightningModule):
             shape = (*evidence["frame"], *evidence["map"].shape, evidence["constant"])  # type: ignore
             by_shape[shape].append((sample, evidence))
         for group in by_shape.values():
-            self._parts.append(_score(group, self.metric))
+            self._parts.append(score_evidence(group, self.metric))
         if skipped:
-            self._parts.append(_columns(list(skipped), {"skipped": list(skipped.values())}))
+            self._parts.append(columns_of(list(skipped), {"skipped": list(skipped.values())}))
 
     def on_test_epoch_end(self) -> None:
         """Collect the rows of all ranks."""
@@ -185,9 +190,15 @@ class Grounding(lightning.LightningModule):
         self._parts = []
 
     def scores(self) -> dict[str, dict[str, Any]]:
-        """Mean of every score over the rows that have one, with its interval over images."""
-        columns = {name: self.table[name].to_numpy(dtype=np.float64) for name in SCORES}
-        estimates = bootstrap_means(columns, self.table["image_id"].tolist())
+        """Mean of every score over the rows that have one, with its interval over images.
+
+        Of a model that decides also accuracies and the shares of the matrix' cells.
+        """
+        rows, images = self.table, self.table["image_id"].tolist()
+        columns = {name: rows[name].to_numpy(dtype=np.float64) for name in SCORES}
+        estimates = bootstrap_means(columns, images)
+        if rows["match"].notna().any():
+            estimates |= matrix.estimates(rows, self.metric.match_threshold)
         return {name: asdict(estimate) for name, estimate in estimates.items() if estimate.n}
 
     def pictures(self, count: int) -> dict[str, Image.Image]:
@@ -205,14 +216,36 @@ class Grounding(lightning.LightningModule):
             )
         return drawn
 
-    def _maps(self, batch: Batch) -> Tensor:
+    @property
+    def _scorer(self) -> Scorer:
         assert self.scorer is not None
+        return self.scorer
+
+    def _maps(self, batch: Batch, encoded: Encoded) -> Tensor:
         assert self.cam is not None
         texts = [self.cam.asks(sample) or "" for sample in batch.samples]
-        with torch.inference_mode(False), torch.no_grad():
-            encoded = self.scorer.encode(batch.pixels.clone())
-            maps: Tensor = self.cam(self.scorer, encoded, texts, batch.owner, batch.samples)
+        maps: Tensor = self.cam(self._scorer, encoded, texts, batch.owner, batch.samples)
         return maps.float()
+
+    def _read(self, batch: Batch, encoded: Encoded) -> list[Evidence]:
+        """What the model makes of each sample's text and foil: does it fit, was it cut?
+
+        A text that it reads whole and does not decide on leaves no entry.
+        """
+        scorer, samples = self._scorer, batch.samples
+        asked = [("", i, sample.text) for i, sample in enumerate(samples)]
+        foils = [("foil_", i, sample.foil) for i, sample in enumerate(samples) if sample.foil]
+        asked += [foil for foil in foils if scorer.knows(foil[2])]
+        texts = [text for _, _, text in asked]
+        match = scorer.match(encoded, texts, batch.owner[[i for _, i, _ in asked]])
+        chances = [] if match is None else match.float().tolist()
+        read: list[Evidence] = [{} for _ in samples]
+        for (kind, i, _), chance in zip(asked, chances, strict=False):  # none, if it only ranks
+            read[i][f"{kind}match"] = chance
+        for kind, i, text in asked:
+            if (cut := scorer.truncated(text)) is not None:
+                read[i][f"{kind}truncated"] = cut
+        return read
 
     def _share(self) -> list[Sample]:
         rank, count = self.trainer.global_rank, self.trainer.world_size
@@ -240,21 +273,7 @@ class Grounding(lightning.LightningModule):
         return {"constant": self.cam.constant, "normalised": self.cam.normalised}
 
 
-def _columns(samples: Sequence[Sample], given: Mapping[str, Any]) -> Columns:
-    """`COLUMNS` of some samples; arrays, because a thousand small tables take much memory."""
-    n = len(samples)
-    columns: dict[str, Any] = dict.fromkeys(SCORES, np.full(n, np.nan))
-    columns |= {"degenerate": np.zeros(n, dtype=bool), "flag": [None] * n, "skipped": [None] * n}
-    columns |= {name: [getattr(s, name) for s in samples] for name in IDENTITY}
-    columns |= given
-    texts = (*IDENTITY, "flag", "skipped")
-    return columns | {name: np.array(columns[name], dtype=object) for name in texts}
-
-
-def _score(group: Sequence[tuple[Sample, Evidence]], metric: QGroundCAM) -> Columns:
-    """Rows of samples whose maps and images have the same size."""
-    first: Mapping[str, Any] = group[0][1]
-    maps = torch.stack([torch.from_numpy(evidence["map"].copy()) for _, evidence in group])  # type: ignore
-    boxes = [sample.boxes for sample, _ in group]
-    columns = score_maps(maps, Frame.from_list(first["frame"]), boxes, metric, first["constant"])
-    return _columns([sample for sample, _ in group], columns)
+@cache
+def _say_once(line: str) -> None:
+    """A sweep of classifiers says it once, not once a cell; `results.json` says it of every run."""
+    log.info(line)
