@@ -68,31 +68,58 @@ class TinyClip(Scorer):
 
 
 class TinyBlip(Scorer):
-    """BLIP-ITM: the image tower is encoded once, every cross-attention is a target."""
+    """BLIP-ITM: the image tower is encoded once, every cross-attention is a target.
 
-    def __init__(self) -> None:
+    With `text` the text's attention is, too; with `vision` the image tower's, which then runs once
+    a text. BLIP begins with an image tower that is all but 0: here every matrix is drawn anew,
+    large enough for attention that is far from uniform.
+    """
+
+    def __init__(self, text: bool = False, vision: bool = False) -> None:
         super().__init__()
         torch.manual_seed(0)
-        text = {**TEXT, "encoder_hidden_size": WIDTH, "is_decoder": True}
-        config = BlipConfig(vision_config=VISION, text_config=text, image_text_hidden_size=16)
+        words = {**TEXT, "encoder_hidden_size": WIDTH, "is_decoder": True}
+        config = BlipConfig(vision_config=VISION, text_config=words, image_text_hidden_size=16)
         self.blip = BlipForImageTextRetrieval(config).eval().requires_grad_(False)
+        for weight in self.blip.parameters():
+            if weight.ndim > 1:
+                weight.data.normal_(0, 0.25)
         self.preprocess = Preprocess(size=SIZE)
-        layers = self.blip.text_encoder.encoder.layer
-        attentions = [layer.crossattention.self.dropout for layer in layers]
-        self.target_layers = tuple(
-            TargetLayer(f"crossattention.{i}", module, "cross_attention", GRID)
-            for i, module in enumerate(attentions)
-        )
+        self.vision = vision
+        tokens = torch.arange(1 + GRID[0] * GRID[1]) > 0
+        image = [
+            TargetLayer(f"vision.{i}", layer.self_attn.dropout, "self_attention", GRID, tokens)
+            for i, layer in enumerate(self.blip.vision_model.encoder.layers)
+        ]
+        both = [
+            TargetLayer(
+                name, attention.self.dropout, kind, GRID, default=name == "crossattention.1"
+            )
+            for i, layer in enumerate(self.blip.text_encoder.encoder.layer)
+            for name, attention, kind in (
+                (f"text.{i}", layer.attention, "text_attention"),
+                (f"crossattention.{i}", layer.crossattention, "cross_attention"),
+            )
+            if text or kind == "cross_attention"
+        ]
+        self.target_layers = (*(image if vision else ()), *both)
 
     def encode(self, pixels: Tensor) -> Encoded:
-        return Encoded(pixels, self.blip.vision_model(pixels).last_hidden_state)
+        tower = self.blip.vision_model
+        return Encoded(
+            pixels, tower.embeddings(pixels) if self.vision else tower(pixels).last_hidden_state
+        )
 
     def score(self, encoded: Encoded, texts: Sequence[str], owner: Tensor) -> Tensor:
         ids, mask = tokenize(texts)
         for layer in self.target_layers:
-            layer.token_mask = mask
+            if layer.kind in ("text_attention", "cross_attention"):
+                layer.token_mask = mask
+        image, tower = encoded.features[owner], self.blip.vision_model
+        if self.vision:
+            image = tower.post_layernorm(tower.encoder(inputs_embeds=image).last_hidden_state)
         hidden = self.blip.text_encoder(
-            input_ids=ids, attention_mask=mask, encoder_hidden_states=encoded.features[owner]
+            input_ids=ids, attention_mask=mask, encoder_hidden_states=image
         ).last_hidden_state
         return self.blip.itm_head(hidden[:, 0])[:, 1]
 

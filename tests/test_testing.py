@@ -66,7 +66,7 @@ def test_what_does_not_conform_is_named(scorer: Any, message: str) -> None:
 
 @pytest.mark.parametrize(
     "cam",
-    [GradCAM(), HiResCAM(), LayerCAM(), Uniform(), Center(), Random(), ShuffledText(GradCAM())],
+    [GradCAM(), HiResCAM(), LayerCAM(), Uniform(), Center(), Random(), ShuffledText([GradCAM()])],
     ids=lambda cam: type(cam).__name__,
 )
 def test_our_cams_conform(cam: Any) -> None:

@@ -128,10 +128,10 @@ def _check_layer(
     cells = layer.grid[0] * layer.grid[1]
     name = f"target layer {layer.name}"
     assert len(activation) == len(texts), f"{name}: its first axis is not the text"
-    if layer.kind == "cross_attention":
-        assert activation.shape[-1] >= cells, f"{name}: fewer image tokens than cells"
+    if layer.kind in ("cross_attention", "text_attention"):
         assert layer.token_mask is not None, f"{name}: score did not set token_mask"
         assert layer.token_mask.shape == activation.shape[::2], f"{name}: token_mask is not (q, to)"
+        _check_text(layer, activation, cells)
     elif activation.ndim == 4 and layer.kind == "features":
         found = tuple(activation.shape[2:])
         assert found == layer.grid, f"{name}: it is {found}, not its grid {layer.grid}"
@@ -142,6 +142,17 @@ def _check_layer(
     assert torch.isfinite(gradient).all(), f"{name}: a gradient is not finite"
     assert gradient.abs().max() > 0, f"{name}: the score does not depend on it"
     assert not layer.module._forward_hooks, f"{name}: hooks were left"
+
+
+def _check_text(layer: TargetLayer, activation: Tensor, cells: int) -> None:
+    read, name = activation.shape[-1], f"target layer {layer.name}"
+    if layer.kind == "cross_attention":
+        assert read >= cells, f"{name}: fewer image tokens than cells"
+        return
+    assert read == activation.shape[-2], f"{name}: it is not of text tokens to each other"
+    assert layer.token_mask is not None
+    padding = activation.masked_fill(layer.token_mask[:, None, None], 0)
+    assert not padding.any(), f"{name}: tokens that do not count are attended to"
 
 
 def _same(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from tests.scorers import SIZE, TinyClip
+from tests.scorers import SIZE, TinyBlip, TinyClip
 from torch import Tensor, nn
 
 from vlground.cams.eigen import EigenCAM
@@ -20,7 +20,7 @@ from vlground.models.classifier import ImageClassifier
 from vlground.models.efficientnet_lite import EfficientNetLite
 from vlground.preprocess import Preprocess
 
-GRADIENT: dict[str, Callable[[], CAM]] = {
+GRADIENT: dict[str, Callable[..., CAM]] = {
     "GradCAM": GradCAM,
     "HiResCAM": HiResCAM,
     "GradCAMPlusPlus": GradCAMPlusPlus,
@@ -72,6 +72,13 @@ def samples(rows: tuple[int, ...] = (0, 1, 2)) -> list[Sample]:
     return [Sample(id=f"photo/{row}", image_id="x", image=image, text=str(row)) for row in rows]
 
 
+def phrases() -> list[Sample]:
+    """Texts of unequal lengths, the second and third of one image."""
+    noise = np.random.default_rng(0).integers(0, 255, (2, SIZE, SIZE, 3), dtype=np.uint8)
+    texts = [("green", 0), ("a small blue ring left of it", 1), ("red star", 1)]
+    return [Sample(f"{i}/{t}", str(i), noise[i], t, foil=f"no {t}") for t, i in texts]
+
+
 def classifier(network: nn.Module, size: int, layer: str) -> Scene:
     """A timm network; batch normalisations get random numbers, so that nothing cancels."""
     generator = torch.Generator().manual_seed(3)
@@ -115,6 +122,13 @@ def lite0() -> Scene:
 def clip() -> Scene:
     """Tokens `(q, n, c)`, the class token first."""
     scorer = TinyClip()
+    pixels = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    return Scene(scorer, pixels, ["red star", "a small blue ring", "green"])
+
+
+def blip(text: bool = False, vision: bool = False) -> Scene:
+    """Attention from texts of unequal lengths to two images, and among either if asked for."""
+    scorer = TinyBlip(text, vision)
     pixels = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
     return Scene(scorer, pixels, ["red star", "a small blue ring", "green"])
 

@@ -1,9 +1,12 @@
 """Ours against pytorch-grad-cam used the ordinary way: equal but for its min-max and resizing."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
-from tests.cams.scenes import GRADIENT, SCENES, Scene, resnet, samples
+from tests.cams.scenes import GRADIENT, SCENES, Scene, blip, resnet, samples
+from tests.scorers import SIZE
 from torch import Tensor, nn
 
 from vlground.cams.eigen import EigenCAM
@@ -32,8 +35,19 @@ def reshape(tokens: Tensor) -> Tensor:
     return tokens[:, 1:].transpose(1, 2).unflatten(2, (4, 4))
 
 
-def theirs(scene: Scene, method: str, row: int) -> np.ndarray:
-    """The library's map at the input's size, as its README has it."""
+def reshape_attention(attention: Tensor) -> Tensor:
+    """Every head of every text token is a channel; the first image token is [CLS]."""
+    return attention[..., 1:].flatten(1, 2).unflatten(2, (4, 4))
+
+
+def reshape_words(attention: Tensor) -> Tensor:
+    return reshape_attention(attention[:, :, 1:-1])
+
+
+def theirs(
+    scene: Scene, method: str, row: int, shape: Callable[[Tensor], Tensor] = reshape
+) -> np.ndarray:
+    """The library's map at the input's size, as its README has it; `shape` is of tokens."""
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     pixels = scene.pixels[scene.owner[row], None].clone().requires_grad_()  # weights are frozen
@@ -43,8 +57,9 @@ def theirs(scene: Scene, method: str, row: int) -> np.ndarray:
     elif scene.network is not None:
         model, layer, target, shape = scene.network, scene.layer, scene.targets[row], None
     else:
-        layer = scene.scorer.target_layers[-1].module
-        model, target, shape = OneText(scene, row), 0, reshape
+        last = scene.scorer.target_layers[-1]
+        layer = next((one for one in scene.scorer.target_layers if one.default), last).module
+        model, target = OneText(scene, row), 0
     cam = library_methods()[method](model, [] if method == "FullGrad" else [layer], shape)
     drawn = cam(pixels, [ClassifierOutputTarget(target)])
     cam.activations_and_grads.release()
@@ -77,6 +92,18 @@ def scene(request: pytest.FixtureRequest) -> Scene:
 @pytest.mark.parametrize("method", GRADIENT)
 def test_gradient_family(scene: Scene, method: str) -> None:
     assert_equal(scene, GRADIENT[method](), method, atol=2e-4)
+
+
+@pytest.mark.parametrize("tokens", ["all", "words"])
+@pytest.mark.parametrize("method", GRADIENT)
+def test_gradient_family_on_cross_attention(method: str, tokens: str) -> None:
+    """The library draws one text at a time, without padding."""
+    scene, shape = blip(), reshape_attention if tokens == "all" else reshape_words
+    maps = scene.maps(GRADIENT[method](tokens=tokens))
+    drawn = [theirs(scene, method, row, shape) for row in range(3)]
+    assert max(one.max() for one in drawn) > 0.9
+    for raw, expected in zip(maps, drawn, strict=True):
+        np.testing.assert_allclose(like_theirs(raw, SIZE), expected, atol=2e-4)
 
 
 def test_eigencam_up_to_the_sign_of_a_singular_vector(scene: Scene) -> None:

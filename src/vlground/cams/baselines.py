@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from vlground.contracts import CAM, Encoded, Kind, Scorer
+from vlground.contracts import CAM, Encoded, Kind, Scorer, check_pair
 from vlground.data.sample import Sample
+from vlground.errors import VlgroundError
 
 
 class Uniform(CAM):
@@ -90,17 +91,23 @@ class ShuffledText(CAM):
     What is left of a grounding score here owes nothing to the text.
 
     Args:
-        cam: The CAM that draws the map.
+        cams: The first of them that can read the scorer draws the map.
+
+    Raises:
+        VlgroundError: If there is none at all.
     """
 
-    def __init__(self, cam: CAM) -> None:
+    def __init__(self, cams: Sequence[CAM]) -> None:
         super().__init__()
-        self.cam = cam
+        if not cams:
+            raise VlgroundError("cam.cams: expected at least one CAM")
+        self.cams: Sequence[CAM] = nn.ModuleList(cams)  # type: ignore[assignment]
 
     @property
     def needs(self) -> frozenset[Kind]:  # type: ignore[override]
-        """What the inner CAM needs."""
-        return self.cam.needs
+        """What any of the CAMs needs; nothing if one needs nothing."""
+        each = [cam.needs for cam in self.cams]
+        return frozenset().union(*each) if all(each) else frozenset()
 
     def asks(self, sample: Sample) -> str | None:
         """The foil, or None if the data set has none for this sample."""
@@ -114,6 +121,13 @@ class ShuffledText(CAM):
         owner: Tensor,
         samples: Sequence[Sample],
     ) -> Tensor:
-        """Draw the maps (see the base class)."""
-        maps: Tensor = self.cam(scorer, encoded, texts, owner, samples)
+        """Draw the maps (see the base class).
+
+        Raises:
+            ImpossiblePairError: If no CAM can read this scorer.
+        """
+        check_pair(scorer, self)
+        kinds = {layer.kind for layer in scorer.target_layers}
+        fitting = (cam for cam in self.cams if not cam.needs or kinds & cam.needs)
+        maps: Tensor = next(fitting)(scorer, encoded, texts, owner, samples)
         return maps

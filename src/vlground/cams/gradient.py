@@ -1,11 +1,12 @@
-"""The Grad-CAM family on feature maps: one backward pass to the target layer.
+"""The Grad-CAM family on feature maps and cross-attention: one backward pass to the target layer.
 
 Each is `ReLU(Σ_c w_c(A, G) · A_c)` of the activations A and the gradients G of the score, up to
-min-max normalisation and resizing what pytorch-grad-cam draws.
+min-max normalisation and resizing what pytorch-grad-cam draws. Of cross-attention every head of
+every text token is a channel.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ from vlground.contracts import (
 )
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
+
+Tokens = Literal["all", "words", "first"]
 
 
 def choose_layer(scorer: Scorer, needs: frozenset[Kind], name: str | None) -> TargetLayer:
@@ -44,12 +47,53 @@ def choose_layer(scorer: Scorer, needs: frozenset[Kind], name: str | None) -> Ta
     raise VlgroundError(f"cam.layer={name}: no such target layer; the model offers {names}")
 
 
-def as_feature_map(tensor: Tensor, layer: TargetLayer) -> Tensor:
-    """Bring features or tokens to `(q, c, gh, gw)`."""
+def choose_tokens(token_mask: Tensor, tokens: Tokens) -> Tensor:
+    """The text tokens whose attention counts.
+
+    Args:
+        token_mask: `(q, t)` bool, true for tokens of the text; the first and the last are special.
+        tokens: `all` of them, the special ones too (ALBEF, AMC); `words`, without them (LAVIS's
+            average); the `first`, [CLS] or [ENC], from which the score is read (LAVIS's index 0).
+
+    Returns:
+        `(q, t)` bool. A text of special tokens only has no words; of one that no special token ends
+        (ALBEF's) `words` lacks the last.
+
+    >>> choose_tokens(torch.tensor([[True, True, True, False]]), "words").tolist()
+    [[False, True, False, False]]
+    """
+    first = token_mask & (token_mask.cumsum(dim=1) == 1)
+    if tokens == "first":
+        return first
+    last = token_mask & (token_mask.flip(1).cumsum(dim=1).flip(1) == 1)
+    return token_mask if tokens == "all" else token_mask & ~first & ~last
+
+
+def check_option(name: str, value: object, *expected: object) -> None:
+    """Make sure that an option of a CAM has one of its values.
+
+    Raises:
+        VlgroundError: If it has another one.
+    """
+    if value not in expected:
+        names = ", ".join(str(one) for one in expected)
+        raise VlgroundError(f"cam.{name}={value}: expected one of {names}")
+
+
+def as_feature_map(tensor: Tensor, layer: TargetLayer, tokens: Tokens = "all") -> Tensor:
+    """Bring features, tokens or attention from texts to images to `(q, c, gh, gw)`.
+
+    Channels of cross-attention are heads × text tokens, 0 where a token does not count.
+    """
+    if layer.kind == "cross_attention":
+        assert layer.token_mask is not None
+        counts = choose_tokens(layer.token_mask, tokens).to(tensor)
+        channels = (tensor * counts[:, None, :, None]).flatten(1, 2)
+        return channels[..., -layer.grid[0] * layer.grid[1] :].unflatten(2, layer.grid)
     if tensor.ndim == 4:
         return tensor
-    tokens = tensor if layer.token_mask is None else tensor[:, layer.token_mask]
-    return tokens.transpose(1, 2).unflatten(2, layer.grid)
+    image = tensor if layer.token_mask is None else tensor[:, layer.token_mask]
+    return image.transpose(1, 2).unflatten(2, layer.grid)
 
 
 class FeatureCAM(CAM):
@@ -75,8 +119,23 @@ class FeatureCAM(CAM):
         return as_feature_map(recording.outputs[0].detach().float(), layer)
 
 
-class GradientCAM(FeatureCAM):
-    """A CAM made of the activations and gradients of one feature layer."""
+class GradientCAM(CAM):
+    """A CAM made of the activations and gradients of one layer.
+
+    On cross-attention it is ours: the papers have feature maps only.
+
+    Args:
+        layer: Name of the target layer; None: the scorer's default, or its last.
+        tokens: Of cross-attention: whose attention counts, see `choose_tokens`.
+    """
+
+    needs: ClassVar[frozenset[Kind]] = frozenset({"features", "cross_attention"})
+
+    def __init__(self, layer: str | None = None, tokens: Tokens = "all") -> None:
+        super().__init__()
+        check_option("tokens", tokens, "all", "words", "first")
+        self.layer = layer
+        self.tokens = tokens
 
     def forward(
         self,
@@ -89,8 +148,8 @@ class GradientCAM(FeatureCAM):
         """Draw the maps (see the base class)."""
         layer = choose_layer(scorer, self.needs, self.layer)
         (activation,), (gradient,) = differentiate(scorer, [layer], encoded, texts, owner)
-        maps = self.combine(as_feature_map(activation, layer), as_feature_map(gradient, layer))
-        return maps.relu()
+        channels = (as_feature_map(one, layer, self.tokens) for one in (activation, gradient))
+        return self.combine(*channels).relu()
 
     def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:
         """Weigh activations `(q, c, gh, gw)` into maps `(q, gh, gw)`, before the ReLU."""
@@ -132,10 +191,13 @@ class GradCAMPlusPlus(GradientCAM):
         layer: See the base class.
         epsilon: Added to α's denominator. 1e-6 is pytorch-grad-cam's; it outweighs G² where |G| is
             below 1e-3, as in most networks. 0 is the equation itself.
+        tokens: See the base class.
     """
 
-    def __init__(self, layer: str | None = None, epsilon: float = 1e-6) -> None:
-        super().__init__(layer)
+    def __init__(
+        self, layer: str | None = None, epsilon: float = 1e-6, tokens: Tokens = "all"
+    ) -> None:
+        super().__init__(layer, tokens)
         self.epsilon = epsilon
 
     def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:
