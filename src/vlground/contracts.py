@@ -37,8 +37,9 @@ class TargetLayer:
         grid: `(gh, gw)`, the image cells behind it, in row-major order.
         token_mask: Which tokens count. features and self-attention: `(n,)` bool, true for image
             tokens, None for all. cross- and text-attention: `(q, to)` bool, true for the text
-            tokens of the texts scored last (the first and the last of them are the special ones),
-            which `score` sets; the image tokens of cross-attention are the last `gh * gw`.
+            tokens of the texts scored last, which `score` sets; the first of them is a special
+            one. The image tokens of cross-attention are the last `gh * gw`.
+        end_token: Of cross- and text-attention: the last text token is a special one too.
         default: CAMs that can read it take it rather than the last layer that they can read.
     """
 
@@ -47,6 +48,7 @@ class TargetLayer:
     kind: Kind
     grid: tuple[int, int]
     token_mask: Tensor | None = None
+    end_token: bool = True
     default: bool = False
 
 

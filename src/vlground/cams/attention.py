@@ -72,6 +72,7 @@ class AttentionGradCAM(CAM):
             self.heads,
             self.tokens,
             self.gradient,
+            layer.end_token,
         )
         return maps.relu()
 
@@ -84,6 +85,7 @@ def attention_maps(
     heads: Heads = "mean",
     tokens: Tokens = "all",
     gradient_sign: GradientSign = "positive",
+    end_token: bool = True,
 ) -> Tensor:
     """Maps of one cross-attention, differentiable: a loss on them can train the model (AMC).
 
@@ -95,6 +97,7 @@ def attention_maps(
         heads: See `AttentionGradCAM`; heads are fused before tokens are averaged.
         tokens: Likewise.
         gradient_sign: Its `gradient`.
+        end_token: See `TargetLayer`.
 
     Returns:
         `(q, gh, gw)`, not negative unless `signed`.
@@ -105,7 +108,7 @@ def attention_maps(
         fused = product.amax(dim=1)
     else:
         fused = product.mean(dim=1) if heads == "mean" else product.sum(dim=1)
-    counts = choose_tokens(token_mask, tokens).to(fused)
+    counts = choose_tokens(token_mask, tokens, end_token).to(fused)
     total = (fused * counts[:, :, None]).sum(dim=1)
     return (total / counts.sum(dim=1, keepdim=True).clamp(min=1)).unflatten(1, grid)
 

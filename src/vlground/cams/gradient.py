@@ -47,17 +47,17 @@ def choose_layer(scorer: Scorer, needs: frozenset[Kind], name: str | None) -> Ta
     raise VlgroundError(f"cam.layer={name}: no such target layer; the model offers {names}")
 
 
-def choose_tokens(token_mask: Tensor, tokens: Tokens) -> Tensor:
+def choose_tokens(token_mask: Tensor, tokens: Tokens, end_token: bool = True) -> Tensor:
     """The text tokens whose attention counts.
 
     Args:
-        token_mask: `(q, t)` bool, true for tokens of the text; the first and the last are special.
+        token_mask: `(q, t)` bool, true for tokens of the text; the first is a special one.
         tokens: `all` of them, the special ones too (ALBEF, AMC); `words`, without them (LAVIS's
             average); the `first`, [CLS] or [ENC], from which the score is read (LAVIS's index 0).
+        end_token: Whether the last one is special too; ALBEF writes none.
 
     Returns:
-        `(q, t)` bool. A text of special tokens only has no words; of one that no special token ends
-        (ALBEF's) `words` lacks the last.
+        `(q, t)` bool. A text of special tokens only has no words.
 
     >>> choose_tokens(torch.tensor([[True, True, True, False]]), "words").tolist()
     [[False, True, False, False]]
@@ -65,8 +65,10 @@ def choose_tokens(token_mask: Tensor, tokens: Tokens) -> Tensor:
     first = token_mask & (token_mask.cumsum(dim=1) == 1)
     if tokens == "first":
         return first
+    if tokens == "all":
+        return token_mask
     last = token_mask & (token_mask.flip(1).cumsum(dim=1).flip(1) == 1)
-    return token_mask if tokens == "all" else token_mask & ~first & ~last
+    return token_mask & ~first & ~last if end_token else token_mask & ~first
 
 
 def check_option(name: str, value: object, *expected: object) -> None:
@@ -87,7 +89,7 @@ def as_feature_map(tensor: Tensor, layer: TargetLayer, tokens: Tokens = "all") -
     """
     if layer.kind == "cross_attention":
         assert layer.token_mask is not None
-        counts = choose_tokens(layer.token_mask, tokens).to(tensor)
+        counts = choose_tokens(layer.token_mask, tokens, layer.end_token).to(tensor)
         channels = (tensor * counts[:, None, :, None]).flatten(1, 2)
         return channels[..., -layer.grid[0] * layer.grid[1] :].unflatten(2, layer.grid)
     if tensor.ndim == 4:

@@ -1,8 +1,10 @@
 """Attention whose probabilities a CAM can read, and whose image keys are computed once an image.
 
-Both modules take the place of a transformers attention (`query`, `key`, `value`, same weights, same
-names in a checkpoint) and keep its numbers. Probabilities pass through `tap`, the target layer.
+These modules take the place of a transformers attention (same weights, same names in a checkpoint)
+and keep its numbers. Probabilities pass through `tap`, the target layer.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -65,13 +67,13 @@ class CrossAttention(SelfAttention):
     its texts: the texts of one image stand below each other as if they were one long text.
 
     Attributes:
-        owner: `(q,)` int64, which image each text attends to; set before `forward`. None: text `q`
-            to image `q`.
+        places: Where each text stands among those of its image, see `share_image`. None: text `q`
+            attends to image `q`.
     """
 
     def __init__(self, original: nn.Module, heads: int) -> None:
         super().__init__(original, heads)
-        self.owner: Tensor | None = None
+        self.places: Places | None = None
 
     def forward(
         self,
@@ -97,21 +99,113 @@ class CrossAttention(SelfAttention):
             for layer in (self.key, self.value)
         )
         query = split_heads(self.query(hidden_states), self.heads)
-        images = len(encoder_hidden_states)
-        owner = torch.arange(len(query)) if self.owner is None else self.owner
-        place, room = _places(owner.to(query.device), images)
-        scores = _together(query, place, images, room) @ key.transpose(-1, -2)
-        scores = _apart(scores * query.shape[-1] ** -0.5, place, room)
-        probabilities = self.tap(scores.softmax(dim=-1))
-        context = _together(probabilities, place, images, room) @ value
-        return join_heads(_apart(context, place, room)), probabilities
+        places = self.places
+        if places is None:
+            places = find_places(torch.arange(len(query), device=query.device), len(query))
+        scores = places.together(query) @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+        probabilities = self.tap(places.apart(scores).softmax(dim=-1))
+        context = places.together(probabilities) @ value
+        return join_heads(places.apart(context)), probabilities
 
 
-def share_image(scorer: Scorer, owner: Tensor | None) -> None:
-    """Tell every cross-attention of a scorer which image each text belongs to."""
+class VisionAttention(nn.Module):
+    """Self-attention of image tokens, in place of BLIP's and of ViT's.
+
+    The kernel never holds the probabilities, unless somebody is to read them.
+
+    Args:
+        qkv: From `width` to queries, keys and values, one below the other.
+        projection: Of the output.
+        heads: Number of attention heads.
+
+    Attributes:
+        tap: Passes the probabilities `(b, heads, n, n)`; None until `read`.
+    """
+
+    def __init__(self, qkv: nn.Linear, projection: nn.Linear, heads: int) -> None:
+        super().__init__()
+        self.qkv = qkv
+        self.projection = projection
+        self.heads = heads
+        self.tap: nn.Identity | None = None
+
+    def read(self) -> nn.Identity:
+        """Compute probabilities from now on, and return the tap through which they pass."""
+        self.tap = nn.Identity()
+        return self.tap
+
+    def forward(self, hidden_states: Tensor, attention_mask: None = None) -> tuple[Tensor, None]:
+        """Attend from image to image; the arguments are those of the modules it replaces.
+
+        Args:
+            hidden_states: `(b, n, width)`.
+            attention_mask: Not read: no image token is ever masked.
+
+        Returns:
+            Context `(b, n, width)`, and nothing.
+        """
+        query, key, value = (
+            split_heads(states, self.heads) for states in self.qkv(hidden_states).chunk(3, dim=-1)
+        )
+        if self.tap is None:
+            context = nn.functional.scaled_dot_product_attention(query, key, value)
+        else:
+            scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+            context = self.tap(scores.softmax(dim=-1)) @ value
+        return self.projection(join_heads(context)), None
+
+
+def share_image(scorer: Scorer, owner: Tensor, images: int) -> None:
+    """Tell every cross-attention of a scorer which image each text belongs to.
+
+    Args:
+        scorer: What is about to score.
+        owner: `(q,)` int64.
+        images: How many there are.
+    """
+    places = find_places(owner, images)
     for module in scorer.modules():
         if isinstance(module, CrossAttention):
-            module.owner = owner
+            module.places = places
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where texts stand if every image has room for as many as the fullest one.
+
+    Attributes:
+        index: `(q,)` int64, the place of each text.
+        images: How many images there are.
+        room: How many texts one image has room for.
+    """
+
+    index: Tensor
+    images: int
+    room: int
+
+    def together(self, rows: Tensor) -> Tensor:
+        """`(q, heads, t, n)` to `(b, heads, room * t, n)`, 0 where an image has fewer texts."""
+        padded = rows.new_zeros(self.images * self.room, *rows.shape[1:])
+        placed = padded.index_copy(0, self.index, rows)
+        return placed.unflatten(0, (self.images, self.room)).transpose(1, 2).flatten(2, 3)
+
+    def apart(self, grouped: Tensor) -> Tensor:
+        """`(b, heads, room * t, n)` back to `(q, heads, t, n)`."""
+        rows = grouped.unflatten(2, (self.room, -1)).transpose(1, 2).flatten(0, 1)
+        return rows[self.index]
+
+
+def find_places(owner: Tensor, images: int) -> Places:
+    """Places of texts by the image that each belongs to.
+
+    >>> places = find_places(torch.tensor([1, 0, 1]), 2)
+    >>> places.index.tolist(), places.room
+    ([2, 0, 3], 2)
+    """
+    mine = nn.functional.one_hot(owner, images)
+    rank = (mine.cumsum(dim=0) * mine).sum(dim=1) - 1
+    room = int(mine.sum(dim=0).max())
+    return Places(owner * room + rank, images, room)
 
 
 def split_heads(states: Tensor, heads: int) -> Tensor:
@@ -122,27 +216,3 @@ def split_heads(states: Tensor, heads: int) -> Tensor:
 def join_heads(states: Tensor) -> Tensor:
     """`(b, heads, n, size)` to `(b, n, heads * size)`."""
     return states.transpose(1, 2).flatten(2)
-
-
-def _places(owner: Tensor, images: int) -> tuple[Tensor, int]:
-    """Where each text stands if every image has room for as many as the fullest one, and the room.
-
-    >>> place, room = _places(torch.tensor([1, 0, 1]), 2)
-    >>> place.tolist(), room
-    ([2, 0, 3], 2)
-    """
-    mine = nn.functional.one_hot(owner, images)
-    rank = (mine.cumsum(dim=0) * mine).sum(dim=1) - 1
-    room = int(mine.sum(dim=0).max())
-    return owner * room + rank, room
-
-
-def _together(rows: Tensor, place: Tensor, images: int, room: int) -> Tensor:
-    """`(q, heads, t, n)` to `(b, heads, room * t, n)`, zeros where an image has fewer texts."""
-    padded = rows.new_zeros(images * room, *rows.shape[1:]).index_copy(0, place, rows)
-    return padded.unflatten(0, (images, room)).transpose(1, 2).flatten(2, 3)
-
-
-def _apart(grouped: Tensor, place: Tensor, room: int) -> Tensor:
-    """`(b, heads, room * t, n)` back to `(q, heads, t, n)`."""
-    return grouped.unflatten(2, (room, -1)).transpose(1, 2).flatten(0, 1)[place]

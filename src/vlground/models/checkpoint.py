@@ -26,11 +26,30 @@ def load_checkpoint(network: nn.Module, file: str) -> None:
     Raises:
         VlgroundError: If the file cannot be read, or its tensors do not fit.
     """
-    found = _unwrap(_read(Path(file).expanduser()), file)
+    found = read_tensors(file)
     wanted = network.state_dict()
     for prefix in _PREFIXES:
         if set(found) != set(wanted) and all(name.startswith(prefix) for name in found):
             found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
+    check_fit(found, wanted, file)
+    network.load_state_dict(found)
+
+
+def read_tensors(file: str) -> dict[str, Tensor]:
+    """The names and tensors of a file; see `load_checkpoint`.
+
+    Raises:
+        VlgroundError: If it cannot be read, or holds something else.
+    """
+    return _unwrap(_read(Path(file).expanduser()), file)
+
+
+def check_fit(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], file: str) -> None:
+    """Make sure that a file has every tensor of a network, and no other.
+
+    Raises:
+        VlgroundError: If not; the message lists the names.
+    """
     complaints = {
         "missing": [name for name in wanted if name not in found],
         "unexpected": [name for name in found if name not in wanted],
@@ -43,7 +62,6 @@ def load_checkpoint(network: nn.Module, file: str) -> None:
     if any(complaints.values()):
         told = "; ".join(f"{what}: {_few(names)}" for what, names in complaints.items() if names)
         raise VlgroundError(f"model.checkpoint={file}: does not fit the architecture; {told}")
-    network.load_state_dict(found)
 
 
 def _read(path: Path) -> object:

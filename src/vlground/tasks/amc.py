@@ -62,6 +62,7 @@ class AttentionMaskConsistency(Matching):
             self.cam.heads,
             self.cam.tokens,
             self.cam.gradient,
+            layer.end_token,
         )
         side = self.stream.side
         inside = torch.stack([_mask(boxes, side) for boxes in batch.boxes if len(boxes)])

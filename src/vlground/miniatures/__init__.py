@@ -1,0 +1,1 @@
+"""Small trained weights of real architectures; every folder has its card."""
