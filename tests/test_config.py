@@ -9,7 +9,9 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
+from tests.models.matchers import write_vocabulary
 from vlground.config import build
+from vlground.errors import VlgroundError
 from vlground.run import CONF
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
@@ -54,16 +56,32 @@ def test_cams_and_metrics_can_be_built(option: str) -> None:
 
 RANDOM_WEIGHTS = ("resnet18", "resnet50", "vit_small", "swin_tiny")
 NAMED = ("timm", "torchvision", "transformers_classifier", "maxvit_t")  # see tests/models
+MATCHING = {  # option -> what names its weights
+    "blip_base": "pretrained",
+    "blip_large": "pretrained",
+    "albef": "checkpoint",
+    "albef_amc": "checkpoint",
+}
 
 
 @pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith("model=")])
 def test_models_can_be_built(option: str) -> None:
     name = option.removeprefix("model=")
-    if name in NAMED:
+    if name in NAMED or name in MATCHING:
         pytest.skip("needs an architecture or minutes; built in tests/models")
     weights = ["model.pretrained=false"] if name in RANDOM_WEIGHTS else []
     scorer = build(composed(option, *weights)["model"])
     assert scorer.target_layers
+
+
+@pytest.mark.parametrize("name", MATCHING)
+def test_matching_models_of_the_real_sizes_can_be_built(name: str, tmp_path: Path) -> None:
+    weights = [f"model.{MATCHING[name]}=null", f"model.tokenizer={write_vocabulary(tmp_path)}"]
+    with torch.device("meta"):  # no memory, no time
+        scorer = build(composed(f"model={name}", *weights)["model"])
+    (default,) = [layer for layer in scorer.target_layers if layer.default]
+    assert default.grid == (24, 24)
+    assert default.name == ("crossattention.6" if "blip" in name else "crossattention.8")
 
 
 @pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith("trainer=")])
@@ -79,9 +97,20 @@ def test_data_sets_and_callbacks_can_be_built() -> None:
         build(node)
 
 
+@pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith("dataset=")])
+def test_data_sets_without_their_folder_say_what_it_holds(option: str) -> None:
+    node = composed(option)["dataset"]
+    if "root" not in node:
+        pytest.skip("needs no folder")
+    with pytest.raises(VlgroundError, match=r"^dataset\.root=None: expected .*, found nothing$"):
+        build(node)
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_composes_in_every_value_of_its_axes(name: str) -> None:
     node = composed(f"experiment={name}")
+    if node["task"]["stage"] == "training":
+        return  # one model, one run
     assert node["mode"].name == "MULTIRUN", "an experiment refuses to be one default run"
     for axis, values in node["axes"].items():
         for value in str(values).split(","):

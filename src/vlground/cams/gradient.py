@@ -21,7 +21,7 @@ from vlground.contracts import (
     differentiate,
 )
 from vlground.data.sample import Sample
-from vlground.errors import VlgroundError
+from vlground.errors import ImpossiblePairError, VlgroundError
 
 Tokens = Literal["all", "words", "first"]
 
@@ -35,7 +35,7 @@ def choose_layer(scorer: Scorer, needs: frozenset[Kind], name: str | None) -> Ta
         name: One of them by name; None: the scorer's default, or else the last that will do.
 
     Raises:
-        VlgroundError: If there is none of this name.
+        ImpossiblePairError: If there is none of this name.
     """
     fitting = [layer for layer in scorer.target_layers if layer.kind in needs]
     if name is None:
@@ -44,7 +44,7 @@ def choose_layer(scorer: Scorer, needs: frozenset[Kind], name: str | None) -> Ta
         if layer.name == name:
             return layer
     names = ", ".join(layer.name for layer in fitting)
-    raise VlgroundError(f"cam.layer={name}: no such target layer; the model offers {names}")
+    raise ImpossiblePairError(f"cam.layer={name}: no such target layer; the model offers {names}")
 
 
 def choose_tokens(token_mask: Tensor, tokens: Tokens, end_token: bool = True) -> Tensor:

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
+from vlground.data.files import parse_xml
 from vlground.data.sample import Sample, draw_foil
 from vlground.errors import VlgroundError
 
@@ -75,7 +76,7 @@ class PascalVOC:
     def _read(self, path: Path, images: Mapping[str, Path]) -> Iterator["_Photo"]:
         """The photo of one annotation file, or none with the reason counted."""
         try:
-            tree = _parse(path)
+            tree = parse_xml(path)
         except (ElementTree.ParseError, LookupError, ValueError):  # LookupError: unknown encoding
             self._count("unreadable XML")
             return
@@ -143,18 +144,6 @@ class _Photo:
                 boxes=np.array(self.boxes[name]),
                 label=name,
             )
-
-
-class _NoDoctype(ElementTree.TreeBuilder):
-    """Refuses a document type, the only door to entities that expand without end or read files."""
-
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise ValueError(f"document type {name}")
-
-
-def _parse(path: Path) -> ElementTree.Element:
-    parser = ElementTree.XMLParser(target=_NoDoctype())
-    return ElementTree.fromstring(path.read_bytes(), parser)
 
 
 def _checked(root: str | None) -> Path:

@@ -1,0 +1,92 @@
+"""The tables of `vlground-report`."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli import command
+from vlground.labels import COLUMNS, MATRIX, MATRIX_COLUMNS
+from vlground.report import markdown, order, table, tables
+
+
+def result(dataset: str, model: str, cam: str, decides: bool = False, **counts: int) -> Any:
+    """As in `results.json`; the IO_ratio says which run it is."""
+    scores = {"io_ratio": {"value": len(model) / 10, "low": 0.1, "high": 0.9, "n": 30}}
+    if decides:
+        scores |= {name: {"value": 0.25, "low": None, "high": None, "n": 60} for name in MATRIX}
+    counts = {"samples": 40, "scored": 30, "truncated": 0, "truncated_foils": 0, **counts}
+    return {
+        "choices": {"dataset": dataset, "model": model, "cam": cam, "metric": "q_groundcam"},
+        "identity": {"metric": {"match_threshold": 0.5, "high_io_ratio": 0.6}},
+        "scores": scores,
+        "matrix": {"missing": "" if decides else "it only ranks"},
+        "counts": {**counts, "skipped": {}, "flagged": {"constant": 10}},
+    }
+
+
+def test_one_data_set_names_every_run() -> None:
+    heads, rows = table([result("d", "a", "x"), result("d", "a", "y")], " ")
+    assert heads == ["model", "cam", "n", "IO_ratio ↑"]
+    assert [row[:2] for row in rows] == [["a", "x"], ["a", "y"]]
+
+
+def test_several_data_sets_are_grouped_by_data_set_and_model() -> None:
+    runs = [result(d, m, c) for d in "de" for m in ("a", "bb") for c in "xy"]
+    heads, rows = table(runs, " ")
+    assert heads == ["data set", "model", "cam", "n", "IO_ratio ↑"]
+    assert [row[:3] for row in rows] == [
+        ["d", "a", "x"],
+        ["", "", "y"],
+        ["", "bb", "x"],
+        ["", "", "y"],
+        ["e", "a", "x"],
+        ["", "", "y"],
+        ["", "bb", "x"],
+        ["", "", "y"],
+    ]
+    assert rows[-1][4] == "0.200 0.10–0.90"
+
+
+def test_a_constant_cam_is_in_the_caption() -> None:
+    runs = [result(d, m, "x") for d in "de" for m in ("a", "bb")]
+    heads, rows = table(runs, " ")
+    assert heads[:3] == ["data set", "model", "n"]
+    assert [row[:2] for row in rows] == [["d", "a"], ["", "bb"], ["e", "a"], ["", "bb"]]
+    assert "**2 data sets, cam=x**" in markdown(runs)
+    # The first model of a data set is named, though it is the last one of the data set above.
+    assert table([runs[0], runs[2]], " ")[1][1][:2] == ["e", "a"]
+
+
+def test_only_runs_that_decide_are_in_the_second_table() -> None:
+    runs = [result("d", "a", "x"), result("d", "bb", "x", decides=True, truncated=3)]
+    (_, first, columns), (_, second, cells) = tables(runs)
+    assert (first, columns) == (runs, COLUMNS)
+    assert (second, cells) == (runs[1:], MATRIX_COLUMNS)
+    heads, rows = table(second, " ", cells)
+    assert heads[2:5] == ["decisions", "accuracy ↑", "matched correct high"]
+    assert len(heads) == 2 + 1 + 9
+    assert rows[0][2] == "60"
+    text = markdown(runs)
+    assert "match ≥ 0.5" in text
+    assert "IO_ratio ≥ 0.6" in text
+    assert "not in the matrix, a: it only ranks" in text
+    assert "cut to the context, bb: 3 texts and 0 foils of 40 samples" in text
+
+
+def test_without_a_model_that_decides_nothing_is_said_of_the_matrix() -> None:
+    text = markdown([result("d", "a", "x"), result("e", "a", "x")])
+    assert "decision" not in text
+    assert "matrix" not in text
+
+
+def test_baselines_stand_after_the_cams_of_their_model() -> None:
+    runs = [result("d", "a", cam) for cam in ("uniform", "gradcam", "center", "zcam")]
+    cams = [run["choices"]["cam"] for run in sorted(runs, key=order)]
+    assert cams == ["gradcam", "zcam", "uniform", "center"]
+
+
+@pytest.mark.parametrize("arguments", [("runs",), ("nowhere",)])
+def test_no_results_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    output = command("vlground.report", *arguments, cwd=tmp_path, code=1)
+    assert output.strip() == f"{arguments[0]}: no results.json under it"
