@@ -38,7 +38,7 @@ miniatures: install
 	$(BIN)/vlground experiment=miniature_albef_amc task.export=$(MINIATURES)/mini_albef_amc
 	$(BIN)/vlground experiment=miniature_layers
 	$(BIN)/vlground experiment=miniature_scores
-	$(BIN)/vlground-report experiment=miniature_scores
+	$(BIN)/python -m vlground.miniatures.cards runs
 
 report: install
 	$(BIN)/vlground-report runs

@@ -201,3 +201,10 @@ def test_one_two_and_three_processes_agree(tmp_path: Path) -> None:
         assert len(list(folder.rglob("*.segment"))) == devices, "each process wrote its share"
     assert text(written[0]) == text(written[1]) == text(written[2])
     assert len(written[0][1]) == len(planted(9, (1, 4)))
+
+
+def test_texts_that_the_model_knows_none_of_are_counted_with_the_reason(tmp_path: Path) -> None:
+    """Lightning ends no prediction of nothing, so nothing may wait for its end."""
+    samples = [replace(sample, text="person") for sample in planted(4)]
+    task = run(tmp_path, samples, HiResCAM())
+    assert set(task.table["skipped"]) == {"unknown to the model: person"}

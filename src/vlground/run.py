@@ -172,6 +172,7 @@ def quieten() -> None:
         "Couldn't infer the batch indices",  # evidence is keyed by sample, not by index
         ".*isinstance.treespec, LeafSpec",  # lightning 2.6 beside torch 2.13
         ".*does not have many workers",  # num_workers is the user's choice
+        "Total length of .DataLoader. across ranks is zero",  # no text that the model knows
         "Found .* in eval mode",  # training drops nothing out
     ):
         warnings.filterwarnings("ignore", message)

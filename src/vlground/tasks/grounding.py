@@ -105,6 +105,10 @@ class Grounding(lightning.LightningModule):
         """Draw the maps that are missing and score all."""
         if self.scorer is not None:
             trainer.predict(self, return_predictions=False)
+            # Here, because Lightning ends no prediction that had nothing to predict: wait for the
+            # other ranks, so that all evidence is there to be scored.
+            trainer.strategy.barrier()
+            self.store.refresh()
         trainer.test(self, verbose=False)
         missing = matrix.tally(self.table)["missing"]
         if missing and trainer.is_global_zero:
@@ -147,11 +151,6 @@ class Grounding(lightning.LightningModule):
                 evidence = {"map": maps[i], "frame": frame, **self._declared(), **read[i]}
                 records.append((sample.key, evidence))
         return records
-
-    def on_predict_end(self) -> None:
-        """Wait for the other ranks, so that all evidence is there to be scored."""
-        self.trainer.strategy.barrier()
-        self.store.refresh()
 
     def test_dataloader(self) -> DataLoader[Sample]:
         """This rank's share of the samples, all of them with evidence."""

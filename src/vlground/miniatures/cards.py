@@ -1,0 +1,152 @@
+"""Writes the cards of the miniatures from what their runs measured: the last step of their recipe.
+
+python -m vlground.miniatures.cards RUNS
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vlground.errors import VlgroundError
+
+Results = dict[str, Any]
+
+_WHAT = {
+    "mini_blip": "BLIP-ITM (Li et al. 2022) at a small size: transformers' "
+    "`BlipForImageTextRetrieval`.",
+    "mini_albef": "ALBEF (Li et al. 2021) at a small size, with the official names of its weights.",
+    "mini_albef_amc": "`mini_albef` tuned with Attention Mask Consistency (Yang et al. 2023) on "
+    "boxes.",
+}
+_CAMS = ("attention_gradcam", "shuffled_text", "center", "uniform")
+_GROUNDING = {"pointing_game": "Pointing game", "io_ratio": "IO_ratio", "iou_soft": "IoU soft"}
+_ACCURACIES = {
+    "accuracy": "Matching accuracy",
+    "matched_accuracy": "… of true phrases",
+    "foil_accuracy": "… of foils",
+}
+_PLUMBING = ("_target_", "stage", "reads", "scores_with", "overlays", "export")
+_SPECIAL = 7  # tokens of the vocabulary that are no words
+_CARD = """# {name}
+
+{what} {parameters:,} parameters in half precision. It knows drawn scenes
+of 96 × 96 pixels and {words} words, and nothing else; no number of it is comparable with a real
+checkpoint's: they are not the paper's.
+
+## Recipe
+
+`vlground experiment={experiment}`{start}, {seconds:.0f} s on {device}. Data: the
+training stream of the shapes world, seed {seed}; pairs of colour and shape that are held out are
+neither drawn nor named in it.
+
+```yaml
+{options}```
+
+Matching accuracy on 2,000 phrases of the validation split at the end: {accuracy:.4f}.
+
+## Which layer
+
+Pointing game of attention Grad-CAM on 1,000 phrases of the validation split
+(`experiment=miniature_layers`); the layer of `conf/model/{name}.yaml` was chosen by this table.
+
+{layers}
+
+## Scores
+
+5,000 phrases of the test split, from scenes that were not trained on; half of the foils
+differ in one attribute (`experiment=miniature_scores`). Intervals are 95 % bootstrap over images.
+
+{scores}
+"""
+
+
+def main(runs: Path, folder: Path) -> None:
+    """Write `folder/<miniature>/README.md` of every miniature that has runs.
+
+    Raises:
+        VlgroundError: If a training, a layer or a score is missing.
+    """
+    found = [json.loads(path.read_text()) for path in sorted(runs.glob("*/*/results.json"))]
+    for name in _WHAT:
+        (folder / name / "README.md").write_text(card(name, found, folder / name))
+
+
+def card(name: str, found: Sequence[Results], folder: Path) -> str:
+    """The card of one miniature, in Markdown.
+
+    Args:
+        name: Of the miniature.
+        found: Results of all runs.
+        folder: Of its weights.
+    """
+    from safetensors.numpy import load_file
+
+    mine = [one for one in found if one["choices"]["model"] == name]
+    training = [one for one in mine if one["task"] in ("matching", "amc")]
+    if len(training) != 1:
+        raise VlgroundError(f"{name}: {len(training)} trainings in the runs, expected one")
+    (run,) = training
+    reads = run["identity"]["stage"]["reads"]
+    options = {key: value for key, value in reads["task"].items() if key not in _PLUMBING}
+    weights = load_file(folder / "model.safetensors")
+    return _CARD.format(
+        name=name,
+        what=_WHAT[name],
+        parameters=sum(w.size for w in weights.values() if w.dtype.kind == "f"),
+        words=len(json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]) - _SPECIAL,
+        experiment=run["experiment"],
+        start=" from `mini_albef`" if run["task"] == "amc" else "",
+        seconds=run["seconds"],
+        device=run["device"],
+        seed=reads["seed"],
+        options=yaml.safe_dump(options, sort_keys=True),
+        accuracy=run["scores"]["accuracy"]["value"],
+        layers=_layers([one for one in mine if one["experiment"] == "miniature_layers"]),
+        scores=_scores([one for one in mine if one["experiment"] == "miniature_scores"]),
+    )
+
+
+def _layers(runs: Sequence[Results]) -> str:
+    tokens = ("all", "words", "first")
+    table: dict[str, dict[str, str]] = {}
+    for run in runs:
+        cam, scores = run["identity"]["stage"]["reads"]["cam"], run["scores"]
+        score = scores.get("pointing_game")
+        shown = "no map" if score is None else f"{score['value']:.3f}"
+        table.setdefault(cam["layer"], {})[cam["tokens"]] = shown
+    head = "| layer | " + " | ".join(f"tokens={one}" for one in tokens) + " |"
+    rows = [
+        f"| {layer} | " + " | ".join(row.get(one, "–") for one in tokens) + " |"
+        for layer, row in sorted(table.items())
+    ]
+    return "\n".join([head, "|" + "---|" * (len(tokens) + 1), *rows])
+
+
+def _scores(runs: Sequence[Results]) -> str:
+    by_cam = {run["choices"]["cam"]: run["scores"] for run in runs}
+    if "attention_gradcam" not in by_cam:
+        raise VlgroundError("no run of experiment=miniature_scores")
+    own = by_cam["attention_gradcam"]
+    lines = ["| score | attention Grad-CAM | shuffled text | centre | uniform |", "|" + "---|" * 5]
+    for score, title in _GROUNDING.items():
+        cells = [_cell(by_cam.get(cam, {}).get(score)) for cam in _CAMS]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    for score, title in _ACCURACIES.items():
+        lines.append(f"| {title} | {_cell(own[score])} | | | |")
+    return "\n".join(lines)
+
+
+def _cell(score: dict[str, Any] | None) -> str:
+    if score is None:
+        return "–"
+    if score["low"] is None:
+        return f"{score['value']:.3f}"
+    return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(__file__).parent)
