@@ -16,7 +16,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 run: install
 	$(BIN)/vlground experiment=photos
 	$(BIN)/vlground experiment=q_groundcam_table1_shapes
-	$(BIN)/vlground-report runs
+	$(BIN)/vlground-report runs experiment=photos --no-page
+	$(BIN)/vlground-report runs experiment=q_groundcam_table1_shapes cam=attention_gradcam
 
 # Two processes that compute share the cores: waiting threads must not spin.
 test: lint

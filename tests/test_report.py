@@ -1,5 +1,6 @@
 """The tables of `vlground-report`."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from tests.cli import command
 from vlground.labels import COLUMNS, MATRIX, MATRIX_COLUMNS
-from vlground.report import markdown, order, table, tables
+from vlground.report import collect, markdown, order, table, tables
 
 
 def result(dataset: str, model: str, cam: str, decides: bool = False, **counts: int) -> Any:
@@ -84,6 +85,43 @@ def test_baselines_stand_after_the_cams_of_their_model() -> None:
     runs = [result("d", "a", cam) for cam in ("uniform", "gradcam", "center", "zcam")]
     cams = [run["choices"]["cam"] for run in sorted(runs, key=order)]
     assert cams == ["gradcam", "zcam", "uniform", "center"]
+
+
+def test_what_the_command_line_set_tells_rows_apart() -> None:
+    runs = [result("d", "a", "x"), result("d", "a", "x"), result("d", "a", "y")]
+    for run, layer in zip(runs, ("8", "7", "8"), strict=True):
+        run["overrides"] = [f"cam.layer={layer}", "metric.tie=any", "seed=0"]
+    heads, rows = table(runs, " ")
+    assert heads[:3] == ["model", "cam", "options"]
+    assert [row[2] for row in rows] == ["cam.layer=8", "cam.layer=7", "cam.layer=8"]
+    del runs[1]
+    assert "options" not in table(runs, " ")[0]
+
+
+def test_only_what_is_chosen_is_collected(tmp_path: Path) -> None:
+    for name, experiment in (("a", "one"), ("bb", "two"), ("c", None)):
+        folder = tmp_path / "grounding" / name
+        folder.mkdir(parents=True)
+        content = {**result("d", name, "x"), "experiment": experiment, "task": "grounding"}
+        content |= {"fingerprint": name, "seconds": 1.0}
+        (folder / "results.json").write_text(json.dumps(content))
+    (tmp_path / "grounding" / "c" / "experiments.txt").write_text("two\n")
+
+    def models(**chosen: str) -> list[str]:
+        return [run["choices"]["model"] for run in collect(tmp_path, chosen)]
+
+    assert models() == ["a", "bb", "c"]
+    assert models(experiment="two") == ["bb", "c"]
+    assert models(model="a,c", experiment="one,two") == ["a", "c"]
+    assert models(cam="y") == []
+
+
+def test_a_training_has_no_row_among_maps() -> None:
+    training = result("d", "a", "x", decides=True)
+    del training["scores"]["io_ratio"]
+    named = [columns for _, _, columns in tables([training])]
+    assert named == [MATRIX_COLUMNS]
+    assert len(tables([training, result("d", "a", "x")])[0][1]) == 1
 
 
 @pytest.mark.parametrize("arguments", [("runs",), ("nowhere",)])

@@ -15,22 +15,29 @@ Results = Mapping[str, Any]
 def main() -> None:
     """Entry point of `vlground-report`."""
     parser = argparse.ArgumentParser(prog="vlground-report", description=__doc__)
-    parser.add_argument("runs", nargs="?", default="runs", type=Path, help="folder (default: runs)")
+    told = "folder (default: runs); experiment=NAME model=a,b …: what the tables show of it"
+    parser.add_argument("runs", nargs="*", default=["runs"], help=told)
     parser.add_argument("--format", choices=("console", "markdown"), default="console")
     parser.add_argument("--no-page", action="store_true", help="do not write report.html there")
     parser.add_argument("--figures", action="store_true", help="write figures/*.png there, too")
     arguments = parser.parse_args()
-    results = collect(arguments.runs)
+    folders = [one for one in arguments.runs if "=" not in one] or ["runs"]
+    chosen = dict(one.split("=", 1) for one in arguments.runs if "=" in one)
+    if len(folders) > 1:
+        parser.error(f"one folder of runs, not {', '.join(folders)}")
+    runs = Path(folders[0])
+    results = collect(runs, chosen)
     if not results:
-        sys.exit(f"{arguments.runs}: no results.json under it")
+        what = " ".join(f"{group}={options}" for group, options in chosen.items())
+        sys.exit(f"{runs}: no results.json under it" + (f" of {what}" if what else ""))
     if arguments.format == "markdown":
         print(markdown(results))
     else:
         show(results)
     if not arguments.no_page:
-        _write_page(arguments.runs)
+        _write_page(runs)
     if arguments.figures:
-        _write_figures(arguments.runs)
+        _write_figures(runs)
 
 
 def _write_figures(runs: Path) -> None:
@@ -64,11 +71,31 @@ def _write_page(runs: Path) -> None:
     print(f"{page.path}  ({page.runs} runs, {page.size / 1e6:.1f} MB)", file=sys.stderr)
 
 
-def collect(runs: Path) -> list[Results]:
-    """All results under a folder that can be read, debug runs left out, in the tables' order."""
-    paths = [path for path in runs.glob("*/*/results.json") if path.parts[-3] != "debug"]
-    read = [read_results(path) for path in paths]
-    return sorted((results for results in read if not isinstance(results, str)), key=order)
+def collect(runs: Path, chosen: Mapping[str, str] | None = None) -> list[Results]:
+    """Results under a folder that can be read, debug runs left out, in the tables' order.
+
+    Args:
+        runs: The folder.
+        chosen: `experiment` or a group -> options, separated by commas, of the runs that are
+            wanted; None: all.
+    """
+    found = []
+    for path in runs.glob("*/*/results.json"):
+        results = read_results(path) if path.parts[-3] != "debug" else "debug"
+        if not isinstance(results, str) and _is_chosen(results, path.parent, chosen or {}):
+            found.append(results)
+    return sorted(found, key=order)
+
+
+def _is_chosen(results: Results, directory: Path, chosen: Mapping[str, str]) -> bool:
+    shared = directory / "experiments.txt"  # of further experiments that have this cell
+    experiments = [results["experiment"], *(shared.read_text().split() if shared.exists() else ())]
+    return all(
+        bool({*experiments} & {*options.split(",")})
+        if group == "experiment"
+        else results["choices"].get(group) in options.split(",")
+        for group, options in chosen.items()
+    )
 
 
 def table(
@@ -91,18 +118,35 @@ def table(
     others = [name for name in ("cam", "metric", "mask") if name not in groups]
     groups += [name for name in others if len(_options(results, name)) > 1]
     counted = "n" if columns is COLUMNS else "decisions"
+    settings = differences(results)
     heads = [group.replace("dataset", "data set") for group in groups]
+    heads += ["options"] if any(settings) else []
     heads += [counted, *(columns[name] for name in names)]
     rows: list[list[str]] = []
     above: list[str] = []
-    for result in results:
+    for result, setting in zip(results, settings, strict=True):
         chosen = [str(result["choices"].get(group, "")) for group in groups]
+        chosen += [setting] if any(settings) else []
         known = _in_common(chosen[:2], above) if several else 0
         above = chosen
         scores = [_number(result["scores"].get(name), separator) for name in names]
         n = result["counts"]["scored"] if counted == "n" else result["scores"]["accuracy"]["n"]
         rows.append([*[""] * known, *chosen[known:], str(n), *scores])
     return heads, rows
+
+
+def differences(results: Sequence[Results]) -> list[str]:
+    """What each run's command line set beside its choices, as far as not all runs did.
+
+    Without it the rows of a sweep over `cam.layer` would look the same.
+    """
+    told = [
+        [one for one in result.get("overrides", []) if "." in one.split("=")[0]]
+        for result in results
+    ]
+    return [
+        " ".join(one for one in mine if not all(one in others for others in told)) for mine in told
+    ]
 
 
 def tables(results: Sequence[Results]) -> list[tuple[str, list[Results], Mapping[str, str]]]:
@@ -112,7 +156,8 @@ def tables(results: Sequence[Results]) -> list[tuple[str, list[Results], Mapping
     """
     decided = [result for result in results if "accuracy" in result["scores"]]
     whole: list[tuple[str, list[Results], Mapping[str, str]]]
-    whole = [(caption(results), list(results), COLUMNS)]
+    drawn = [result for result in results if any(name in result["scores"] for name in COLUMNS)]
+    whole = [(caption(drawn), drawn, COLUMNS)] if drawn or not decided else []
     if decided:
         whole.append((f"{caption(decided)}: decision × grounding", decided, MATRIX_COLUMNS))
     return whole
@@ -277,7 +322,7 @@ def order(result: Results) -> tuple[str, str, int, str, str]:
     choices = result["choices"]
     cam = choices.get("cam", "")
     place = BASELINES.index(cam) + 1 if cam in BASELINES else 0
-    last = str(result.get("fingerprint", ""))
+    last = " ".join([*result.get("overrides", []), str(result.get("fingerprint", ""))])
     return choices.get("dataset", ""), choices.get("model", ""), place, cam, last
 
 
