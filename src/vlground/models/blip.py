@@ -103,7 +103,9 @@ class _Patches(nn.Module):
 
 def _load(pretrained: str, revision: str | None) -> "BlipForImageTextRetrieval":
     from transformers import BlipForImageTextRetrieval
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # of a second at most, in the middle of a sweep's lines
     option = f"model.pretrained={pretrained}"
     try:
         network, report = BlipForImageTextRetrieval.from_pretrained(
