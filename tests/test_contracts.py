@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from tests.scorers import SIZE, PatchScorer, TinyBlip, TinyClip
+from vlground.cams.gradient import choose_layer
 from vlground.contracts import Encoded, Scorer, differentiate
+from vlground.errors import VlgroundError
 
 TEXTS = ["red star", "a small blue ring", "green"]
 OWNER = torch.tensor([0, 0, 1])
@@ -99,3 +101,16 @@ def test_planted_evidence_has_its_gradient_there() -> None:
     expected[0, :, 1, 2] = 1
     expected[1, :, 3, 0] = 1
     assert torch.equal(gradient, expected)
+
+
+def test_a_layer_is_found_by_name_and_by_its_place() -> None:
+    scorer, needs = TinyBlip(), frozenset({"cross_attention"})
+    names = [layer.name for layer in scorer.target_layers if layer.kind == "cross_attention"]
+    assert [choose_layer(scorer, needs, name).name for name in names] == names
+    assert [choose_layer(scorer, needs, place).name for place in (-3, -2, -1, 0)] == [
+        *names,
+        names[0],
+    ]
+    for absent in ("nowhere", 3, -4):
+        with pytest.raises(VlgroundError, match=f"cam.layer={absent}: no such target layer"):
+            choose_layer(scorer, needs, absent)

@@ -89,7 +89,8 @@ def collect(runs: Path, chosen: Mapping[str, str] | None = None) -> list[Results
 
 def _is_chosen(results: Results, directory: Path, chosen: Mapping[str, str]) -> bool:
     shared = directory / "experiments.txt"  # of further experiments that have this cell
-    experiments = [results["experiment"], *(shared.read_text().split() if shared.exists() else ())]
+    experiments = [results.get("experiment")]
+    experiments += shared.read_text().split() if shared.exists() else []
     return all(
         bool({*experiments} & {*options.split(",")})
         if group == "experiment"

@@ -38,7 +38,7 @@ class AttentionGradCAM(CAM):
 
     def __init__(
         self,
-        layer: str | None = None,
+        layer: str | int | None = None,
         heads: Heads = "mean",
         tokens: Tokens = "all",
         gradient: GradientSign = "positive",

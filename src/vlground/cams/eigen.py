@@ -22,7 +22,7 @@ class EigenCAM(FeatureCAM):
         centre: Subtract each channel's mean first, as pytorch-grad-cam does; False is the paper's.
     """
 
-    def __init__(self, layer: str | None = None, centre: bool = True) -> None:
+    def __init__(self, layer: str | int | None = None, centre: bool = True) -> None:
         super().__init__(layer)
         self.centre = centre
 

@@ -21,30 +21,33 @@ from vlground.contracts import (
     differentiate,
 )
 from vlground.data.sample import Sample
-from vlground.errors import ImpossiblePairError, VlgroundError
+from vlground.errors import VlgroundError
 
 Tokens = Literal["all", "words", "first"]
 
 
-def choose_layer(scorer: Scorer, needs: frozenset[Kind], name: str | None) -> TargetLayer:
+def choose_layer(scorer: Scorer, needs: frozenset[Kind], name: str | int | None) -> TargetLayer:
     """The target layer a CAM reads.
 
     Args:
         scorer: Whose layers.
         needs: Kinds that will do; `check_pair` has made sure that there is one.
-        name: One of them by name; None: the scorer's default, or else the last that will do.
+        name: One of them by name, or by its place among them, -1 being the last; None: the scorer's
+            default, or else the last that will do.
 
     Raises:
-        ImpossiblePairError: If there is none of this name.
+        VlgroundError: If there is none of this name, or in this place.
     """
     fitting = [layer for layer in scorer.target_layers if layer.kind in needs]
     if name is None:
         return next((layer for layer in fitting if layer.default), fitting[-1])
+    if isinstance(name, int) and -len(fitting) <= name < len(fitting):
+        return fitting[name]
     for layer in fitting:
         if layer.name == name:
             return layer
     names = ", ".join(layer.name for layer in fitting)
-    raise ImpossiblePairError(f"cam.layer={name}: no such target layer; the model offers {names}")
+    raise VlgroundError(f"cam.layer={name}: no such target layer; the model offers {names}")
 
 
 def choose_tokens(token_mask: Tensor, tokens: Tokens, end_token: bool = True) -> Tensor:
@@ -102,12 +105,12 @@ class FeatureCAM(CAM):
     """A CAM that reads one feature layer.
 
     Args:
-        layer: Name of the target layer; None: the scorer's last.
+        layer: See `choose_layer`.
     """
 
     needs: ClassVar[frozenset[Kind]] = frozenset({"features"})
 
-    def __init__(self, layer: str | None = None) -> None:
+    def __init__(self, layer: str | int | None = None) -> None:
         super().__init__()
         self.layer = layer
 
@@ -133,7 +136,7 @@ class GradientCAM(CAM):
 
     needs: ClassVar[frozenset[Kind]] = frozenset({"features", "cross_attention"})
 
-    def __init__(self, layer: str | None = None, tokens: Tokens = "all") -> None:
+    def __init__(self, layer: str | int | None = None, tokens: Tokens = "all") -> None:
         super().__init__()
         check_option("tokens", tokens, "all", "words", "first")
         self.layer = layer
@@ -197,7 +200,7 @@ class GradCAMPlusPlus(GradientCAM):
     """
 
     def __init__(
-        self, layer: str | None = None, epsilon: float = 1e-6, tokens: Tokens = "all"
+        self, layer: str | int | None = None, epsilon: float = 1e-6, tokens: Tokens = "all"
     ) -> None:
         super().__init__(layer, tokens)
         self.epsilon = epsilon

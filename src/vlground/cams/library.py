@@ -49,7 +49,7 @@ class LibraryCAM(CAM):
     def __init__(
         self,
         method: str,
-        layer: str | None = None,
+        layer: str | int | None = None,
         eigen_smooth: bool = False,
         aug_smooth: bool = False,
     ) -> None:

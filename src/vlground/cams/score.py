@@ -33,7 +33,7 @@ class ScoreCAM(FeatureCAM):
 
     def __init__(
         self,
-        layer: str | None = None,
+        layer: str | int | None = None,
         channels: int | None = None,
         weights: Weights = "softmax",
         batch_size: int = 16,

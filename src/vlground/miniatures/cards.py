@@ -30,6 +30,7 @@ _ACCURACIES = {
     "foil_accuracy": "… of foils",
 }
 _PLUMBING = ("_target_", "stage", "reads", "scores_with", "overlays", "export")
+_PLACES = {-3: "third from the end", -2: "second from the end", -1: "last"}
 _SPECIAL = 7  # tokens of the vocabulary that are no words
 _CARD = """# {name}
 
@@ -112,15 +113,15 @@ def card(name: str, found: Sequence[Results], folder: Path) -> str:
 
 def _layers(runs: Sequence[Results]) -> str:
     tokens = ("all", "words", "first")
-    table: dict[str, dict[str, str]] = {}
+    table: dict[int, dict[str, str]] = {}
     for run in runs:
         cam, scores = run["identity"]["stage"]["reads"]["cam"], run["scores"]
         score = scores.get("pointing_game")
         shown = "no map" if score is None else f"{score['value']:.3f}"
         table.setdefault(cam["layer"], {})[cam["tokens"]] = shown
-    head = "| layer | " + " | ".join(f"tokens={one}" for one in tokens) + " |"
+    head = "| cross-attention | " + " | ".join(f"tokens={one}" for one in tokens) + " |"
     rows = [
-        f"| {layer} | " + " | ".join(row.get(one, "–") for one in tokens) + " |"
+        f"| {_PLACES[layer]} | " + " | ".join(row.get(one, "–") for one in tokens) + " |"
         for layer, row in sorted(table.items())
     ]
     return "\n".join([head, "|" + "---|" * (len(tokens) + 1), *rows])
