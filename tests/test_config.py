@@ -18,8 +18,9 @@ GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 OPTIONS = [
     f"{path.parent.name}={path.stem}"
     for path in sorted(CONF.glob("*/*.yaml"))
-    if path.parent.name != "experiment"
+    if path.parent.name not in ("experiment", "method")
 ]
+METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
@@ -104,6 +105,18 @@ def test_data_sets_without_their_folder_say_what_it_holds(option: str) -> None:
         pytest.skip("needs no folder")
     with pytest.raises(VlgroundError, match=r"^dataset\.root=None: expected .*, found nothing$"):
         build(node)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_pairs_a_model_with_its_cam_and_yields_to_the_command_line(name: str) -> None:
+    node = composed(f"method={name}")
+    assert node["model"]["layer"] is not None, "a published pairing names its layer"
+    assert node["cam"]["_target_"] == "vlground.cams.attention.AttentionGradCAM"
+    assert node["cam"]["tokens"] == ("words" if name.startswith("blip") else "all")
+    baseline = composed(f"method={name}", "cam=uniform")
+    build(baseline["cam"])  # it has no option of the method's CAM
+    assert baseline["cam"]["_target_"] == "vlground.cams.baselines.Uniform"
+    assert baseline["model"] == node["model"]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -102,3 +102,23 @@ def test_a_bar_on_a_terminal(
     shown = capsys.readouterr().out
     assert "samples/s" in shown
     assert "left" in shown
+
+
+def test_methods_are_one_axis_and_a_choice_of_their_runs(tmp_path: Path) -> None:
+    vlground(
+        "-m",
+        "method=mini_blip,mini_albef_amc",
+        "dataset=shapes_phrases",
+        "limit=6",
+        "logger=none",
+        cwd=tmp_path,
+    )
+    found = {run["choices"]["method"]: run["choices"] for run in results(tmp_path / "runs")}
+    assert {name: choice["model"] for name, choice in found.items()} == {
+        "mini_blip": "mini_blip",
+        "mini_albef_amc": "mini_albef_amc",
+    }
+    assert {choice["cam"] for choice in found.values()} == {"attention_gradcam"}
+    # The same cell without a method is the same run.
+    plain = ("model=mini_blip", "cam=attention_gradcam", "dataset=shapes_phrases", "limit=6")
+    assert "done already" in vlground(*plain, "logger=none", cwd=tmp_path)

@@ -92,7 +92,7 @@ class Cell:
         choices = {
             group: option
             for group, option in chosen.items()
-            if "/" not in group and group in node and option is not None
+            if (group in node or group == "method") and option is not None
             if group not in _PARTS or group in read
         }
         return cls(
