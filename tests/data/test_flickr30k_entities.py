@@ -4,6 +4,7 @@ import pytest
 from tests.data.published import Objects, flickr_image, info_ground, real
 
 from vlground.data.flickr30k_entities import Flickr30kEntities
+from vlground.data.sample import manifest
 from vlground.errors import VlgroundError
 from vlground.testing import check_dataset
 
@@ -33,6 +34,13 @@ SKIPPED = {
     "scene": 1,
     "not visual": 1,
 }
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Indexes lie in a folder of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "vlground"
 
 
 @pytest.fixture
@@ -133,3 +141,39 @@ def test_wrong_roots_and_options_are_explained(root: Path, tmp_path: Path) -> No
 @pytest.mark.shared
 def test_the_official_count() -> None:
     assert len(Flickr30kEntities(real("flickr30k_entities"), seed=0)) == 14_481
+
+
+def test_an_index_gives_the_samples_that_the_files_gave(root: Path, cache: Path) -> None:
+    first = Flickr30kEntities(str(root), seed=0)
+    (index,) = cache.iterdir()
+    again = Flickr30kEntities(str(root), seed=0)
+    assert manifest(again) == manifest(first)
+    assert dict(again.skipped) == dict(first.skipped) == SKIPPED
+    index.write_bytes(index.read_bytes()[:-100])  # torn: made anew
+    assert manifest(Flickr30kEntities(str(root), seed=0)) == manifest(first)
+    assert [path.suffix for path in cache.iterdir()] == [".npz"]
+
+
+def test_another_option_or_an_edited_file_is_another_index(root: Path, cache: Path) -> None:
+    plain = Flickr30kEntities(str(root), seed=0)
+    shifted = Flickr30kEntities(str(root), seed=0, origin="as_mdetr")
+    assert plain[0].boxes.tolist() != shifted[0].boxes.tolist()
+    sentences = root / "Sentences" / "36.txt"
+    sentences.write_text(sentences.read_text().replace("Men", "Women"))
+    assert "Women" in {sample.text for sample in Flickr30kEntities(str(root), seed=0)}
+    assert len(list(cache.iterdir())) == 3
+
+
+def test_an_index_of_photos_that_are_gone_says_so(root: Path) -> None:
+    Flickr30kEntities(str(root), seed=0)
+    for photo in (root / "flickr30k-images").iterdir():
+        photo.rename(root / photo.name)
+    (root / "flickr30k-images" / "other.jpg").write_bytes(b"x")
+    with pytest.raises(VlgroundError, match="none of the photos of 2 images is there"):
+        Flickr30kEntities(str(root), seed=0)
+
+
+def test_a_folder_that_cannot_be_written_costs_no_run(root: Path) -> None:
+    (root / "file").write_text("")
+    data = Flickr30kEntities(str(root), seed=0, cache_dir=str(root / "file" / "below"))
+    assert len(data) == 5

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vlground.data.foils import FoilPool
+from vlground.data.index_cache import IndexCache
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
 
@@ -35,6 +36,16 @@ class Annotated:
 
     def __getitem__(self, index: int) -> Sample:
         return self._samples[index]
+
+    def _known(self, cache: IndexCache) -> bool:
+        """Take the samples of an index, if there is one and the photos still are where it says."""
+        stored = cache.load()
+        if stored is None:
+            return False
+        samples, skipped = stored
+        self._check_photos(samples)
+        self._samples, self._skipped = samples, Counter(skipped)
+        return True
 
     def _left_out(self, reason: str, number: int = 1) -> None:
         self._skipped[reason] += number
@@ -88,16 +99,20 @@ class Annotated:
                 to be read.)
         """
         given = [sample for samples in self._images.values() for sample in samples.values()]
-        if given and not any(Path(str(sample.image)).is_file() for sample in given):
-            raise VlgroundError(
-                f"none of the photos of {len(self._images)} images is there; "
-                f"the first is expected at {given[0].image}"
-            )
+        self._check_photos(given)
         pool = FoilPool((sample.text for sample in given), seed)
         self._samples = [
             sample if sample.foil else self._with_foil(sample, pool) for sample in given
         ]
         self._images, self._texts = {}, {}
+
+    @staticmethod
+    def _check_photos(given: Sequence[Sample]) -> None:
+        if not given or any(Path(str(sample.image)).is_file() for sample in given):
+            return
+        images = len({sample.image_id for sample in given})
+        told = f"the first is expected at {given[0].image}"
+        raise VlgroundError(f"none of the photos of {images} images is there; {told}")
 
     def _with_foil(self, sample: Sample, pool: FoilPool) -> Sample:
         foil = pool.draw(sample.id, self._texts[sample.image_id])

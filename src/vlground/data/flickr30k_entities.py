@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 from vlground.data.annotated import Annotated, checked_folder
 from vlground.data.files import format_of, parse_xml, read_json
 from vlground.data.flickr30k_files import EntitiesImage, image_of_json, image_of_xml, phrases_of
+from vlground.data.index_cache import IndexCache
 from vlground.errors import VlgroundError
 
 Origin = Literal["one_based", "as_mdetr", "as_info_ground"]
@@ -43,6 +44,7 @@ class Flickr30kEntities(Annotated):
         origin: one_based: as above. as_mdetr: the published numbers are the half-open corners;
             as_info_ground: 1 less everywhere is, so for info-ground and AMC.
         images: The folder of photos; None: `flickr30k-images` in root.
+        cache_dir: Where the index is kept that makes the next start quick, see `IndexCache`.
 
     Attributes:
         skipped: `not visual`, `scene`, `no box` → phrases; `empty box`, `box outside the image` →
@@ -60,6 +62,7 @@ class Flickr30kEntities(Annotated):
         annotations: Format = "xml",
         origin: Origin = "one_based",
         images: str | None = None,
+        cache_dir: str | None = None,
     ) -> None:
         super().__init__()
         if origin not in _SHIFT:
@@ -69,9 +72,14 @@ class Flickr30kEntities(Annotated):
         self._origin: Origin = origin
         folder, photos = _checked(root, split, annotations, images)
         read = self._from_xml if annotations == "xml" else self._from_json
+        options = [type(self).__name__, seed, split, annotations, origin, str(photos.absolute())]
+        cache = IndexCache.of(cache_dir, options, _sources(folder, split, annotations))
+        if self._known(cache):
+            return
         for image_id, image in read(folder, split):
             self._read(image_id, photos / f"{image_id}.jpg", image)
         self._finish(seed)
+        cache.save(self._samples, dict(self._skipped))
 
     def _read(self, image_id: str, photo: Path, image: EntitiesImage) -> None:
         """Make samples of one image's phrases."""
@@ -117,6 +125,14 @@ class Flickr30kEntities(Annotated):
                     self._left_out("missing annotation")
                 else:
                     yield name, image_of_json(node, said[name])
+
+
+def _sources(folder: Path, split: str, annotations: Format) -> list[Path]:
+    """What an index is made of: files, and folders of files."""
+    names = [f"{split}.txt", "Annotations", "Sentences"]
+    if annotations == "json":
+        names = [f"bounding_boxes_{split}.json", f"sentences_{split}.json"]
+    return [folder / name for name in names]
 
 
 def _checked(
