@@ -4,10 +4,22 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vlground.labels import BASELINES, COLUMNS, MATRIX_COLUMNS, MATRIX_NOTES, NOTES
 from vlground.page.reading import read_results
+from vlground.published import (
+    Comparison,
+    compare,
+    comparison_table,
+    experiments,
+    interval,
+    lines,
+    read_published,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Results = Mapping[str, Any]
 
@@ -17,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="vlground-report", description=__doc__)
     told = "folder (default: runs); experiment=NAME model=a,b …: what the tables show of it"
     parser.add_argument("runs", nargs="*", default=["runs"], help=told)
-    parser.add_argument("--format", choices=("console", "markdown"), default="console")
+    parser.add_argument("--format", choices=("console", "markdown", "latex"), default="console")
     parser.add_argument("--no-page", action="store_true", help="do not write report.html there")
     parser.add_argument("--figures", action="store_true", help="write figures/*.png there, too")
     arguments = parser.parse_args()
@@ -30,10 +42,11 @@ def main() -> None:
     if not results:
         what = " ".join(f"{group}={options}" for group, options in chosen.items())
         sys.exit(f"{runs}: no results.json under it" + (f" of {what}" if what else ""))
-    if arguments.format == "markdown":
-        print(markdown(results))
+    compared = comparisons(runs, chosen)
+    if arguments.format == "console":
+        show(results, compared)
     else:
-        show(results)
+        print((markdown if arguments.format == "markdown" else latex)(results, compared))
     if not arguments.no_page:
         _write_page(runs)
     if arguments.figures:
@@ -99,6 +112,32 @@ def _is_chosen(results: Results, directory: Path, chosen: Mapping[str, str]) -> 
     )
 
 
+def comparisons(runs: Path, chosen: Mapping[str, str] | None = None) -> list[Comparison]:
+    """The experiments under a folder that have published numbers, beside these.
+
+    Args:
+        runs: The folder.
+        chosen: As for `collect`; without `experiment`, all that any run belongs to.
+    """
+    wanted = dict(chosen or {})
+    names = wanted.get("experiment", ",".join(experiments())).split(",")
+    found = []
+    for name, path in experiments().items():
+        results = collect(runs, {**wanted, "experiment": name}) if name in names else []
+        compared = compare(name, results, read_published(path))
+        found += [compared] if compared.rows else []
+    return found
+
+
+def beside_published(
+    comparison: Comparison, separator: str
+) -> tuple[str, list[str], list[list[str]], list[str]]:
+    """Caption, heads, cells and notes of a comparison."""
+    settings = differences([row.results for row in comparison.rows])
+    heads, rows = comparison_table(comparison, settings, separator)
+    return f"{comparison.experiment}: ours beside published", heads, rows, lines(comparison)
+
+
 def table(
     results: Sequence[Results], separator: str, columns: Mapping[str, str] = COLUMNS
 ) -> tuple[list[str], list[list[str]]]:
@@ -130,7 +169,7 @@ def table(
         chosen += [setting] if any(settings) else []
         known = _in_common(chosen[:2], above) if several else 0
         above = chosen
-        scores = [_number(result["scores"].get(name), separator) for name in names]
+        scores = [interval(result["scores"].get(name), separator) for name in names]
         n = result["counts"]["scored"] if counted == "n" else result["scores"]["accuracy"]["n"]
         rows.append([*[""] * known, *chosen[known:], str(n), *scores])
     return heads, rows
@@ -172,7 +211,7 @@ def caption(results: Sequence[Results]) -> str:
     return f"{len(datasets)} data sets" + (f", cam={cams[0]}" if len(cams) == 1 else "")
 
 
-def markdown(results: Sequence[Results]) -> str:
+def markdown(results: Sequence[Results], compared: Sequence[Comparison] = ()) -> str:
     """Tables and notes in Markdown."""
     from tabulate import tabulate
 
@@ -181,38 +220,73 @@ def markdown(results: Sequence[Results]) -> str:
         heads, rows = table(runs, " ", columns)
         body = tabulate(rows, heads, tablefmt="github", disable_numparse=True)
         parts += [f"**{name}**", body, *_lines(runs, columns)]
+    for comparison in compared:
+        name, heads, rows, notes = beside_published(comparison, " ")
+        body = tabulate(rows, heads, tablefmt="github", disable_numparse=True)
+        parts += [f"**{name}**", body, *notes]
     return "\n\n".join([*parts, *_half(results), NOTES])
 
 
-def show(results: Sequence[Results]) -> None:
+def latex(results: Sequence[Results], compared: Sequence[Comparison] = ()) -> str:
+    """Tables in LaTeX, captions and notes as comments."""
+    from vlground.latex import comparison_table as beside
+    from vlground.latex import scores_table
+
+    parts = []
+    for name, runs, columns in tables(results):
+        heads, rows = table(runs, " ", columns)
+        body = scores_table(runs, heads, rows, columns)
+        parts += [f"% {name}", body, *(f"% {line}" for line in _lines(runs, columns))]
+    for comparison in compared:
+        name, heads, rows, notes = beside_published(comparison, " ")
+        parts += [f"% {name}", beside(comparison, heads, rows), *(f"% {line}" for line in notes)]
+    needs = "% needs booktabs and amssymb; ±: half the width of the 95 % interval"
+    return "\n".join([needs, *parts, *(f"% {line}" for line in [*_half(results), NOTES])])
+
+
+def show(results: Sequence[Results], compared: Sequence[Comparison] = ()) -> None:
     """Print tables and notes."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 160)
     for name, runs, columns in tables(results):
         heads, rows = table(runs, "\n", columns)
-        grid = Table(title=name, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for place, head in enumerate(heads):
-            words = head in (*columns.values(), "n", "decisions")
-            # No interval and no word is cut in two.
-            parts = " ".join([head, *(row[place] for row in rows)]).split()
-            width = max(map(len, parts)) if words else None
-            justify: Literal["left", "right"] = "right" if words else "left"
-            grid.add_column(head, justify=justify, no_wrap=not words, min_width=width)
-        for place, row in enumerate(rows):
-            # A rule before each data set after the first.
-            if place and heads[0] == "data set" and row[0]:
-                grid.add_section()
-            grid.add_row(*row)
-        console.print(grid)
-        for line in _lines(runs, columns):
-            console.print(line, style="italic", markup=False, highlight=False)
-        console.print()
-    for line in _half(results):
+        _print_table(console, name, heads, rows, _lines(runs, columns))
+    for comparison in compared:
+        name, heads, rows, notes = beside_published(comparison, "\n")
+        _print_table(console, name, heads, rows, notes)
+    for line in [*_half(results), NOTES]:
         console.print(line, style="italic", markup=False, highlight=False)
-    console.print(NOTES, style="italic", markup=False, highlight=False)
+
+
+def _print_table(
+    console: "Console",
+    name: str,
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    notes: Sequence[str],
+) -> None:
+    from rich import box
+    from rich.table import Table
+
+    grid = Table(title=name, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    numbers = heads.index("n" if "n" in heads else "decisions")
+    for place, head in enumerate(heads):
+        # No interval and no word is cut in two.
+        parts = " ".join([head, *(row[place] for row in rows)]).split()
+        scores = place >= numbers
+        width = max(map(len, parts)) if scores else None
+        justify: Literal["left", "right"] = "right" if scores else "left"
+        grid.add_column(head, justify=justify, no_wrap=not scores, min_width=width)
+    for place, row in enumerate(rows):
+        # A rule before each data set after the first.
+        if place and heads[0] == "data set" and row[0]:
+            grid.add_section()
+        grid.add_row(*row)
+    console.print(grid)
+    for line in notes:
+        console.print(line, style="italic", markup=False, highlight=False)
+    console.print()
 
 
 def _half(results: Sequence[Results]) -> list[str]:
@@ -308,14 +382,6 @@ def _who(
     groups = (*groups, "dataset") if len(_options(everyone, "dataset")) > 1 else groups
     names = ("·".join(str(run["choices"].get(name)) for name in groups) for run in runs)
     return ", ".join(dict.fromkeys(names))
-
-
-def _number(score: Mapping[str, Any] | None, separator: str) -> str:
-    if score is None:
-        return "–"
-    if score["low"] is None:
-        return f"{score['value']:.3f}"
-    return f"{score['value']:.3f}{separator}{score['low']:.2f}–{score['high']:.2f}"
 
 
 def order(result: Results) -> tuple[str, str, int, str, str]:

@@ -20,7 +20,7 @@ from vlground.page.rows import Table, table
 from vlground.page.spreads import pairs
 from vlground.page.strips import Strips
 from vlground.plots import PANEL_GUTTER, PANELS, figure_3
-from vlground.report import order
+from vlground.report import beside_published, comparisons, order
 from vlground.store import digest, replacing
 
 LIMIT = 9_900_000  # bytes of the page
@@ -69,6 +69,7 @@ def page(folder: Path, runs: Sequence[Run], troubles: Sequence[Trouble]) -> str:
     """The page as text, with as many pictures as there is room for."""
     rows = table(runs, ROWS)
     data = _data(runs, troubles, rows)
+    data["published"] = [beside_published(one, "\n") for one in comparisons(folder)]
     room = LIMIT - len(_html({**data, "pictures": [], "size": "00.0 MB"}).encode())
     album, strips = Album(), Strips(folder)
     spreads = pairs(runs)

@@ -11,7 +11,7 @@ function runsView() {
   const redraw = () => box.replaceChildren(runsLine(), runTable(redraw));
   redraw();
   return [el("h1", null, "Runs"), tableFilters(redraw), box, intervalNote(data.runs),
-    notScoredBlock(), troublesBlock(), el("p", { class: "quiet" }, data.notes)];
+    ...publishedBlocks(), notScoredBlock(), troublesBlock(), el("p", { class: "quiet" }, data.notes)];
 }
 
 function runsLine() {
@@ -23,6 +23,17 @@ function runsLine() {
   return el("div", { class: "line" }, el("span", { class: "quiet", "aria-live": "polite", id: "found" }, `${found} of ${plural(data.runs.length, "run")}`),
     same ? el("a", { class: "button strong", href: runLink("compare", ...picked) }, "Compare the two ticked")
       : el("span", { class: "quiet" }, hint));
+}
+
+function publishedBlocks() {
+  return data.published.map(([name, heads, rows, notes]) => el("details", { class: "block published", open: true },
+    el("summary", null, name),
+    tableBox(el("table", { class: "plain" }, el("thead", null, el("tr", null, heads.map((head) => el("th", { scope: "col" }, head)))),
+      el("tbody", null, rows.map((row) => el("tr", null, row.map((cell) => {
+        const [value, interval] = cell.split("\n");
+        return el("td", null, value, interval ? el("small", null, ` ${interval}`) : null);
+      })))))),
+    notes.map((note) => el("p", { class: "quiet" }, note))));
 }
 
 function notScoredBlock() {
