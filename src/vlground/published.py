@@ -148,7 +148,7 @@ def lines(comparison: Comparison) -> list[str]:
     """What stands under the table: the missing cells, runs of other sizes, what the signs mean."""
     told = []
     if comparison.missing:
-        told.append(f"not run ({len(comparison.missing)}): {', '.join(comparison.missing)}")
+        told.append(f"not run ({len(comparison.missing)}): {_grouped(comparison.missing)}")
     partial: dict[str, list[str]] = {}
     for row in comparison.rows:
         size = next(iter(row.published.values())).n
@@ -219,4 +219,15 @@ def signed(row: Row, score: str) -> str:
 
 
 def _published(number: Published | None) -> str:
-    return "–" if number is None else f"{number.value:.4f}".rstrip("0").ljust(4, "0")
+    if number is None:
+        return "–"
+    return f"{number.value:.{2 if number.rounding > 1e-3 else 4}f}"
+
+
+def _grouped(cells: Sequence[str]) -> str:
+    """`a on x`, `a on y` as `a on x, y`."""
+    methods: dict[str, list[str]] = {}
+    for cell in cells:
+        method, dataset = cell.split(" on ")
+        methods.setdefault(method, []).append(dataset)
+    return "; ".join(f"{method} on {', '.join(data)}" for method, data in methods.items())

@@ -29,9 +29,9 @@ function publishedBlocks() {
   return data.published.map(([name, heads, rows, notes]) => el("details", { class: "block published", open: true },
     el("summary", null, name),
     tableBox(el("table", { class: "plain" }, el("thead", null, el("tr", null, heads.map((head) => el("th", { scope: "col" }, head)))),
-      el("tbody", null, rows.map((row) => el("tr", null, row.map((cell) => {
+      el("tbody", null, rows.map((row) => el("tr", null, row.map((cell, place) => {
         const [value, interval] = cell.split("\n");
-        return el("td", null, value, interval ? el("small", null, ` ${interval}`) : null);
+        return el("td", { class: place < heads.indexOf("n") ? null : "score" }, value, interval ? el("small", null, interval) : null);
       })))))),
     notes.map((note) => el("p", { class: "quiet" }, note))));
 }
