@@ -57,6 +57,11 @@ def test_cams_and_metrics_can_be_built(option: str) -> None:
 
 RANDOM_WEIGHTS = ("resnet18", "resnet50", "vit_small", "swin_tiny")
 NAMED = ("timm", "torchvision", "transformers_classifier", "maxvit_t")  # see tests/models
+CONTRASTIVE = {  # option -> its grid
+    "clip_rn50x16": (12, 12),
+    "clip_vit_b16": (14, 14),
+    "clip_vit_l14": (16, 16),
+}
 MATCHING = {  # option -> what names its weights
     "blip_base": "pretrained",
     "blip_large": "pretrained",
@@ -68,7 +73,7 @@ MATCHING = {  # option -> what names its weights
 @pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith("model=")])
 def test_models_can_be_built(option: str) -> None:
     name = option.removeprefix("model=")
-    if name in NAMED or name in MATCHING:
+    if name in (*NAMED, *MATCHING, *CONTRASTIVE, "siglip"):
         pytest.skip("needs an architecture or minutes; built in tests/models")
     weights = ["model.pretrained=false"] if name in RANDOM_WEIGHTS else []
     scorer = build(composed(option, *weights)["model"])
@@ -83,6 +88,20 @@ def test_matching_models_of_the_real_sizes_can_be_built(name: str, tmp_path: Pat
     (default,) = [layer for layer in scorer.target_layers if layer.default]
     assert default.grid == (24, 24)
     assert default.name == ("crossattention.6" if "blip" in name else "crossattention.8")
+
+
+@pytest.mark.parametrize("name", CONTRASTIVE)
+def test_clip_of_the_real_sizes_can_be_built(name: str) -> None:
+    with torch.device("meta"):
+        scorer = build(composed(f"model={name}", "model.pretrained=null")["model"])
+    assert scorer.target_layers[-1].grid == CONTRASTIVE[name]
+
+
+def test_siglip_of_the_real_size_can_be_built(tmp_path: Path) -> None:
+    weights = ["model.pretrained=null", f"model.tokenizer={write_vocabulary(tmp_path)}"]
+    with torch.device("meta"):
+        scorer = build(composed("model=siglip", *weights)["model"])
+    assert scorer.target_layers[-1].grid == (14, 14)
 
 
 @pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith("trainer=")])
