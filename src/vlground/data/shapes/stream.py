@@ -24,6 +24,8 @@ class TextBatch:
         owner: `(q,)` int64, the scene of each text.
         fits: `(q,)` int64, 1 if the text is true of its scene.
         boxes: `q` arrays `(k, 4)` of what a true text is about, in pixels; `(0, 4)` of a foil.
+        scenes: What is in the images.
+        said: What the texts say.
     """
 
     images: np.ndarray
@@ -32,6 +34,16 @@ class TextBatch:
     owner: Tensor
     fits: Tensor
     boxes: list[np.ndarray]
+    scenes: list[Scene]
+    said: list[Description]
+
+    def truth(self) -> tuple[list[str], Tensor]:
+        """Each different text once, and whether it is true of each scene, `(b, texts)` bool."""
+        different = dict(zip(self.texts, self.said, strict=True))
+        rows = [
+            [bool(said.referents(scene)) for said in different.values()] for scene in self.scenes
+        ]
+        return list(different), torch.tensor(rows, dtype=torch.bool).view(len(self.scenes), -1)
 
 
 @dataclass(frozen=True)
@@ -66,12 +78,14 @@ class TextStream:
         texts: list[str] = []
         owner: list[int] = []
         boxes: list[np.ndarray] = []
+        descriptions: list[Description] = []
         for number, scene in enumerate(scenes):
             random = generator("texts", *names[number])
             for said in self._say(random, scene):
                 false = foil(random, scene, said, SEEN)
                 if false is None:
                     continue
+                descriptions += [said, false]
                 texts += [said.text, false.text]
                 owner += [number, number]
                 found = [scene.things[place].box for place in said.referents(scene)]
@@ -83,6 +97,8 @@ class TextStream:
             torch.tensor(owner),
             torch.tensor([1, 0] * (len(texts) // 2)),
             boxes,
+            scenes,
+            descriptions,
         )
 
     def _say(self, random: Random, scene: Scene) -> list[Description]:
