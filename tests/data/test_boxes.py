@@ -5,10 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.data.published import photo, write_json
 
+from vlground.data.annotators import least_agreement
 from vlground.data.boxes_file import Boxes
 from vlground.data.foils import FoilPool
 from vlground.data.sample import draw_foil
 from vlground.errors import VlgroundError
+from vlground.geometry import boxes_to_mask
 from vlground.testing import check_dataset
 
 CSV = """image,text,x0,y0,x1,y1
@@ -123,6 +125,41 @@ def test_one_id_is_one_phrase(root: Path) -> None:
     lines = "image,text,x0,y0,x1,y1,id\na.jpg,cat,1,2,3,4,one\na.jpg,dog,1,2,3,4,one\n"
     with pytest.raises(VlgroundError, match=r"line 3 has the id one of another image, text or f"):
         _csv(root, lines)
+
+
+def test_annotators_who_disagree_are_counted(root: Path) -> None:
+    lines = [
+        "image,text,x0,y0,x1,y1,annotator",
+        "a.jpg,a dog,0,0,10,10,ann",
+        "a.jpg,a dog,0,0,10,6,bob",  # IoU 0.6
+        "a.jpg,cat,0,0,10,10,ann",
+        "a.jpg,cat,20,20,30,30,bob",
+        "a.jpg,cat,0,0,10,10,eve",  # agrees with one, not with all
+        "sub/b.jpg,two,0,0,2,2,ann",
+        "sub/b.jpg,two,4,4,6,6,ann",
+        "sub/b.jpg,two,0,0,2,2,bob",  # half of what ann drew
+    ]
+    data = _csv(root, "\n".join(lines))
+    assert [sample.text for sample in data] == ["a dog", "two"]
+    assert dict(data.skipped) == {"annotators disagree": 1}
+    assert data[0].foil == "two", "what is left out is still true of its photo"
+    assert data[0].boxes.tolist() == [[0, 0, 10, 10], [0, 0, 10, 6]]
+    first = Boxes(str(root), seed=0, annotators="first", agreement=None)
+    assert [len(sample.boxes) for sample in first] == [1, 1, 2]
+    strict = Boxes(str(root), seed=0, agreement=0.7)
+    assert dict(strict.skipped) == {"annotators disagree": 3}
+    for option, value in (("annotators", "mean"), ("agreement", 2)):
+        with pytest.raises(VlgroundError, match=rf"^dataset\.{option}={value}: expected"):
+            Boxes(str(root), seed=0, **{option: value})  # type: ignore[arg-type]
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 6)] * 2, *[st.integers(1, 4)] * 2), min_size=2))
+def test_agreement_is_that_of_the_pixels(boxes: list[tuple[int, int, int, int]]) -> None:
+    corners = [[x, y, x + w, y + h] for x, y, w, h in boxes]
+    masks = [boxes_to_mask(half, 12, 12).numpy() for half in (corners[:1], corners[1:])]
+    expected = (masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum()
+    found = least_agreement({"ann": corners[:1], "bob": corners[1:]})
+    assert found == pytest.approx(expected)
 
 
 def test_wrong_headers_roots_and_files_are_explained(root: Path) -> None:

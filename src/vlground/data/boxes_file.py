@@ -5,17 +5,18 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from vlground.data.annotated import Annotated
+from vlground.data.annotators import Annotators, joined, least_agreement
 from vlground.data.files import format_of, read_json
 from vlground.errors import VlgroundError
 
 _CORNERS = ("x0", "y0", "x1", "y1")
 _COLUMNS = ("image", "text", *_CORNERS)
-_OPTIONAL = ("id", "foil")
+_OPTIONAL = ("id", "foil", "annotator")
 _SHOWN = 5  # bad lines
-_Entry = dict[str, Any]  # image, text, boxes, and id and foil if given
+_Entry = dict[str, Any]  # image, text, boxes, and what is given of _OPTIONAL
 
 
 class _BadLineError(Exception):
@@ -29,29 +30,45 @@ class _Phrase:
     image: str
     text: str
     foil: str | None
-    boxes: list[list[float]]
+    boxes: dict[str, list[list[float]]]  # by annotator
 
 
 class Boxes(Annotated):
     """`boxes.csv` or `boxes.json`; one sample per (image, text), or per id where lines have one.
 
-    CSV: a header `image,text,x0,y0,x1,y1` with `id` and `foil` if you like, then a box a line;
-    JSON: a list of `{"image": …, "text": …, "boxes": [[x0, y0, x1, y1], …]}`, also with `id` and
-    `foil`. Boxes are half-open continuous pixels: the whole of a 640 × 480 photo is `0, 0, 640,
-    480`. They are taken as they are, since the file has no image sizes (the metric clips, and says
-    which lie outside). Images are named relative to the file. Sample ids, where not given, are
-    `<image>/<text>`; images come in the order they are first named.
+    CSV: a header `image,text,x0,y0,x1,y1` with `id`, `foil` and `annotator` if you like, then a box
+    a line; JSON: a list of `{"image": …, "text": …, "boxes": [[x0, y0, x1, y1], …]}`, also with
+    those. Boxes of one phrase by several annotators are the same things drawn again. Boxes are
+    half-open continuous pixels: the whole of a 640 × 480 photo is `0, 0, 640, 480`. They are taken
+    as they are, since the file has no image sizes (the metric clips, and says which lie outside).
+    Images are named relative to the file. Sample ids, where not given, are `<image>/<text>`; images
+    come in the order they are first named.
 
     Args:
         root: The file, or a folder with `boxes.csv` or `boxes.json`.
         seed: Of the foils that the file does not give: texts of other images.
+        annotators: What stands for a phrase with several annotators: the union of all their boxes,
+            or those of the first.
+        agreement: Two annotators whose boxes have a smaller IoU disagree about what the text means:
+            the phrase is left out, and counted. None: all are kept.
 
     Raises:
-        VlgroundError: There is no such file, or lines are malformed, which are named by number.
+        VlgroundError: There is no such file, an option is impossible, or lines are malformed, which
+            are named by number.
     """
 
-    def __init__(self, root: str | None, seed: int) -> None:
+    def __init__(
+        self,
+        root: str | None,
+        seed: int,
+        annotators: Annotators = "union",
+        agreement: float | None = 0.5,
+    ) -> None:
         super().__init__()
+        if annotators not in get_args(Annotators):
+            raise VlgroundError(f"dataset.annotators={annotators}: expected union or first")
+        if agreement is not None and not 0 <= agreement <= 1:
+            raise VlgroundError(f"dataset.agreement={agreement}: expected 0 to 1, or null")
         path = _found(root)
         phrases: dict[str, _Phrase] = {}
         bad: list[str] = []
@@ -66,8 +83,12 @@ class Boxes(Annotated):
             more = f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
             raise VlgroundError(f"{path}: {'; '.join(bad[:_SHOWN])}{more}")
         for name, one in phrases.items():
-            file = path.parent / one.image
-            self._add(name, one.image, file, one.text, one.boxes, foil=one.foil)
+            if agreement is not None and least_agreement(one.boxes) < agreement:
+                self._left_out("annotators disagree")
+                self._true(one.image, one.text)
+                continue
+            file, boxes = path.parent / one.image, joined(one.boxes, annotators)
+            self._add(name, one.image, file, one.text, boxes, foil=one.foil)
         self._finish(seed)
 
 
@@ -114,7 +135,7 @@ def _collect(phrases: dict[str, _Phrase], entry: _Entry | None) -> None:
         raise _BadLineError("has other values than expected")
     image, text = (str(entry[key]).strip() for key in ("image", "text"))
     # An empty cell of an optional column is none.
-    given, foil = (str(entry.get(key) or "").strip() or None for key in _OPTIONAL)
+    given, foil, annotator = (str(entry.get(key) or "").strip() or None for key in _OPTIONAL)
     if not image or not text:
         raise _BadLineError("has no image or no text")
     if foil and foil.casefold() == text.casefold():
@@ -123,10 +144,10 @@ def _collect(phrases: dict[str, _Phrase], entry: _Entry | None) -> None:
     if not boxes:
         raise _BadLineError("has no box")
     name = given or f"{image}/{text}"
-    phrase = phrases.setdefault(name, _Phrase(image, text, foil, []))
+    phrase = phrases.setdefault(name, _Phrase(image, text, foil, {}))
     if (phrase.image, phrase.text, phrase.foil) != (image, text, foil):
         raise _BadLineError(f"has the id {name} of another image, text or foil")
-    phrase.boxes.extend(boxes)
+    phrase.boxes.setdefault(annotator or "", []).extend(boxes)
 
 
 def _corners(box: Sequence[Any]) -> list[float]:
