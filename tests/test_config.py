@@ -62,6 +62,10 @@ CONTRASTIVE = {  # option -> its grid
     "clip_vit_b16": (14, 14),
     "clip_vit_l14": (16, 16),
 }
+GENERATIVE = {  # option -> its grid, and the layer in the middle
+    "llava_1_5_7b": ((24, 24), 16),
+    "llava_interleave_qwen_0_5b": ((27, 27), 12),
+}
 MATCHING = {  # option -> what names its weights
     "blip_base": "pretrained",
     "blip_large": "pretrained",
@@ -73,7 +77,7 @@ MATCHING = {  # option -> what names its weights
 @pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith("model=")])
 def test_models_can_be_built(option: str) -> None:
     name = option.removeprefix("model=")
-    if name in (*NAMED, *MATCHING, *CONTRASTIVE, "siglip"):
+    if name in (*NAMED, *MATCHING, *CONTRASTIVE, *GENERATIVE, "siglip"):
         pytest.skip("needs an architecture or minutes; built in tests/models")
     weights = ["model.pretrained=false"] if name in RANDOM_WEIGHTS else []
     scorer = build(composed(option, *weights)["model"])
@@ -97,11 +101,22 @@ def test_clip_of_the_real_sizes_can_be_built(name: str) -> None:
     assert scorer.target_layers[-1].grid == CONTRASTIVE[name]
 
 
-def test_siglip_of_the_real_size_can_be_built(tmp_path: Path) -> None:
-    weights = ["model.pretrained=null", f"model.tokenizer={write_vocabulary(tmp_path)}"]
+def test_siglip_of_the_real_size_can_be_built() -> None:
+    weights = ["model.pretrained=null", "model.tokenizer=${miniature:word_level}"]
     with torch.device("meta"):
         scorer = build(composed("model=siglip", *weights)["model"])
     assert scorer.target_layers[-1].grid == (14, 14)
+
+
+@pytest.mark.parametrize("name", GENERATIVE)
+def test_generative_models_of_the_real_sizes_can_be_built(name: str) -> None:
+    weights = ["model.pretrained=null", "model.tokenizer=${miniature:word_level}"]
+    weights += ["model.answers=[yes,no]"]  # of that vocabulary
+    with torch.device("meta"):
+        scorer = build(composed(f"model={name}", *weights)["model"])
+    (default,) = [layer for layer in scorer.target_layers if layer.default]
+    grid, middle = GENERATIVE[name]
+    assert (default.grid, default.name) == (grid, f"crossattention.{middle}")
 
 
 @pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith("trainer=")])
