@@ -5,34 +5,38 @@ foil fit; `test_step` scores what is stored.
 """
 
 import logging
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import cache
 from typing import Any, Self
 
 import lightning
-import numpy as np
 import pandas
 import torch
 from PIL import Image
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vlground import plots
 from vlground.callbacks import EvidenceWriter
 from vlground.cell import Cell
 from vlground.config import build, build_scorer
-from vlground.contracts import CAM, Encoded, Scorer, check_pair
+from vlground.contracts import CAM, Scorer, check_pair
 from vlground.data.batches import Batch, evidence_loader, image_loader
-from vlground.data.images import load_image
 from vlground.data.sample import Sample
-from vlground.geometry import Frame
 from vlground.metrics import matrix
-from vlground.metrics.grounding import SCORES, QGroundCAM
-from vlground.metrics.statistics import bootstrap_means
+from vlground.metrics.grounding import QGroundCAM
 from vlground.store import Evidence, EvidenceStore
-from vlground.tasks.scoring import COLUMNS, Columns, columns_of, score_evidence
+from vlground.tasks.scoring import (
+    COLUMNS,
+    Columns,
+    draw_evidence,
+    estimates_of,
+    gathered,
+    overlay_of,
+    rows_of,
+    share_of,
+    table_of,
+    unanswerable,
+)
 
 log = logging.getLogger("vlground")
 
@@ -130,27 +134,17 @@ class Grounding(lightning.LightningModule):
         assert self.scorer is not None
         assert self.cam is not None
         mine = [sample for sample in self._share() if sample.key not in self.store]
-        reasons = {sample.key: self._unanswerable(sample) for sample in mine}
+        reasons = {sample.key: unanswerable(self.scorer, self.cam, sample) for sample in mine}
         self.store.append((key, {"skipped": reason}) for key, reason in reasons.items() if reason)
         askable = [sample for sample in mine if not reasons[sample.key]]
         return image_loader(askable, self.scorer.preprocess, self.batch_size, self.num_workers)
 
     def predict_step(self, batch: Batch) -> list[tuple[str, Evidence]]:
         """Draw the maps of a batch."""
-        records: list[tuple[str, Evidence]] = [
-            (sample.key, {"skipped": f"unreadable image: {reason}"})
-            for sample, reason in batch.unreadable
-        ]
-        if batch.samples:
-            with torch.inference_mode(False), torch.no_grad():
-                encoded = self._scorer.encode(batch.pixels.clone())
-                maps = self._maps(batch, encoded).cpu().numpy()
-                read = self._read(batch, encoded)
-            for i, sample in enumerate(batch.samples):
-                frame = batch.frames[int(batch.owner[i])].to_list()
-                evidence = {"map": maps[i], "frame": frame, **self._declared(), **read[i]}
-                records.append((sample.key, evidence))
-        return records
+        assert self.scorer is not None
+        assert self.cam is not None
+        drawn = draw_evidence(self.scorer, self.cam, batch)
+        return [(sample.key, evidence) for sample, evidence in drawn]
 
     def test_dataloader(self) -> DataLoader[Sample]:
         """This rank's share of the samples, all of them with evidence."""
@@ -159,46 +153,16 @@ class Grounding(lightning.LightningModule):
 
     def test_step(self, batch: list[Sample]) -> None:
         """Score the stored maps of some samples."""
-        by_shape: dict[Any, list[tuple[Sample, Evidence]]] = defaultdict(list)
-        skipped: dict[Sample, str] = {}
-        for sample in batch:
-            if sample.key not in self.store:
-                skipped[sample] = "not drawn: the trainer is limited"
-                continue
-            evidence = self.store[sample.key]
-            if "skipped" in evidence:
-                skipped[sample] = str(evidence["skipped"])
-                continue
-            shape = (*evidence["frame"], *evidence["map"].shape, evidence["constant"])  # type: ignore
-            by_shape[shape].append((sample, evidence))
-        for group in by_shape.values():
-            self._parts.append(score_evidence(group, self.metric))
-        if skipped:
-            self._parts.append(columns_of(list(skipped), {"skipped": list(skipped.values())}))
+        self._parts += rows_of([(sample, self._stored(sample)) for sample in batch], self.metric)
 
     def on_test_epoch_end(self) -> None:
         """Collect the rows of all ranks."""
-        parts = self._parts
-        if self.trainer.world_size > 1:
-            shares: list[Any] = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(shares, parts)
-            parts = [part for share in shares for part in share]
-        columns = {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
-        rows = pandas.DataFrame(columns).drop_duplicates("id").set_index("id", drop=False)
-        self.table = rows.loc[[sample.id for sample in self.samples]].reset_index(drop=True)
+        self.table = table_of(gathered(self._parts, self.trainer.world_size), self.samples)
         self._parts = []
 
     def scores(self) -> dict[str, dict[str, Any]]:
-        """Mean of every score over the rows that have one, with its interval over images.
-
-        Of a model that decides also accuracies and the shares of the matrix' cells.
-        """
-        rows, images = self.table, self.table["image_id"].tolist()
-        columns = {name: rows[name].to_numpy(dtype=np.float64) for name in SCORES}
-        estimates = bootstrap_means(columns, images)
-        if rows["match"].notna().any():
-            estimates |= matrix.estimates(rows, self.metric.match_threshold)
-        return {name: asdict(estimate) for name, estimate in estimates.items() if estimate.n}
+        """Means and shares of the table, see `estimates_of`."""
+        return estimates_of(self.table, self.metric)
 
     def pictures(self, count: int) -> dict[str, Image.Image]:
         """Overlays of up to `count` samples that have a map, by sample id."""
@@ -206,70 +170,16 @@ class Grounding(lightning.LightningModule):
         for sample in plots.shown(self.samples, count):
             if sample.key not in self.store or "skipped" in self.store[sample.key]:
                 continue
-            evidence = self.store[sample.key]
-            frame = Frame.from_list(evidence["frame"])  # type: ignore[arg-type]
-            grid = torch.from_numpy(evidence["map"].copy())[None]  # type: ignore[union-attr]
-            image = load_image(sample.image)
-            drawn[sample.id] = plots.overlay(
-                image, frame.grid_to_pixels(grid)[0].numpy(), sample.boxes
-            )
+            drawn[sample.id] = overlay_of(sample, self.store[sample.key])
         return drawn
 
-    @property
-    def _scorer(self) -> Scorer:
-        assert self.scorer is not None
-        return self.scorer
-
-    def _maps(self, batch: Batch, encoded: Encoded) -> Tensor:
-        assert self.cam is not None
-        texts = [self.cam.asks(sample) or "" for sample in batch.samples]
-        maps: Tensor = self.cam(self._scorer, encoded, texts, batch.owner, batch.samples)
-        return maps.float()
-
-    def _read(self, batch: Batch, encoded: Encoded) -> list[Evidence]:
-        """What the model makes of each sample's text and foil: does it fit, was it cut?
-
-        A text that it reads whole and does not decide on leaves no entry.
-        """
-        scorer, samples = self._scorer, batch.samples
-        asked = [("", i, sample.text) for i, sample in enumerate(samples)]
-        foils = [("foil_", i, sample.foil) for i, sample in enumerate(samples) if sample.foil]
-        asked += [foil for foil in foils if scorer.knows(foil[2])]
-        texts = [text for _, _, text in asked]
-        match = scorer.match(encoded, texts, batch.owner[[i for _, i, _ in asked]])
-        chances = [] if match is None else match.float().tolist()
-        read: list[Evidence] = [{} for _ in samples]
-        for (kind, i, _), chance in zip(asked, chances, strict=False):  # none, if it only ranks
-            read[i][f"{kind}match"] = chance
-        for kind, i, text in asked:
-            if (cut := scorer.truncated(text)) is not None:
-                read[i][f"{kind}truncated"] = cut
-        return read
+    def _stored(self, sample: Sample) -> Evidence:
+        if sample.key in self.store:
+            return self.store[sample.key]
+        return {"skipped": "not drawn: the trainer is limited"}
 
     def _share(self) -> list[Sample]:
-        rank, count = self.trainer.global_rank, self.trainer.world_size
-        if count == 1:
-            return list(self.samples)
-        images: dict[str, int] = {}
-        for sample in self.samples:
-            images.setdefault(sample.image_id, len(images))
-        return [sample for sample in self.samples if images[sample.image_id] % count == rank]
-
-    def _unanswerable(self, sample: Sample) -> str | None:
-        assert self.scorer is not None
-        assert self.cam is not None
-        obstacle = self.cam.obstacle(sample)
-        if obstacle is not None:
-            return obstacle
-        # A baseline that asks something else covers the same samples as what it stands beside.
-        for needed in (sample.text, self.cam.asks(sample) or ""):
-            if not self.scorer.knows(needed):
-                return f"unknown to the model: {needed}"
-        return None
-
-    def _declared(self) -> Evidence:
-        assert self.cam is not None
-        return {"constant": self.cam.constant, "normalised": self.cam.normalised}
+        return share_of(self.samples, self.trainer.global_rank, self.trainer.world_size)
 
 
 @cache
