@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
 from vlground import tracking
-from vlground.config import build_dataset, select, versions
+from vlground.config import build_dataset, build_scorer, select, versions
 from vlground.data.sample import Sample, manifest
 from vlground.errors import VlgroundError
 from vlground.metrics.matrix import tally
@@ -32,6 +32,7 @@ from vlground.store import (
     replacing,
     write_json,
 )
+from vlground.weights import unidentified
 
 if TYPE_CHECKING:
     import pandas
@@ -107,8 +108,11 @@ class Cell:
         """Index the data and compute what the run's identity is made of.
 
         Raises:
-            VlgroundError: If the data are not there or a selection is malformed.
+            VlgroundError: If the data are not there, a selection is malformed, or weights that are
+                not here cannot be loaded either.
         """
+        if "model" in self.node["task"]["reads"] and unidentified(self.node["model"]):
+            build_scorer(self.node["model"])  # brings them here: now it is known which they are
         dataset, samples, _ = build_dataset(self.node["dataset"])
         selection = {name: self.node[name] for name in ("limit", "shard", "sample")}
         self.samples = select(samples, **selection)
@@ -234,6 +238,7 @@ class Cell:
             "fingerprint": self.fingerprint,
             "identity": self._identity,
             "stage": self.stage.fingerprint,
+            "weights": self._identity["stage"]["checksums"],
             "scores": scores,
             "matrix": tally(rows),
             "counts": count(rows, self._left_out),

@@ -8,6 +8,8 @@ from typing import Any
 from vlground.contracts import CAM, Scorer
 from vlground.data.sample import DataSet, Sample, manifest
 from vlground.errors import VlgroundError
+from vlground.store import checksums
+from vlground.weights import pinned, unidentified
 
 Node = Mapping[str, Any]
 
@@ -30,8 +32,19 @@ def build(node: Node) -> Any:  # noqa: ANN401 - what `_target_` makes
 
 
 def build_scorer(node: Node) -> Scorer:
-    """The scorer of a model node; the last one stays loaded between the cells of a sweep."""
-    return _scorer(json.dumps(node, sort_keys=True))
+    """The scorer of a model node; the last one stays loaded between the cells of a sweep.
+
+    Raises:
+        VlgroundError: If it cannot be built, or loading it brought newer weights than those that
+            its evidence would be stored under.
+    """
+    before = None if unidentified(node) else checksums(node)
+    scorer = _scorer(json.dumps(pinned(node), sort_keys=True))
+    after = checksums(node)
+    if before is not None and before != after:
+        changed = ", ".join(f"model.{name}" for name in after if after[name] != before.get(name))
+        raise VlgroundError(f"{changed}: newer weights came from the hub just now; start again")
+    return scorer
 
 
 def build_dataset(node: Node) -> tuple[DataSet, list[Sample], str]:

@@ -20,13 +20,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from vlground.errors import VlgroundError
+from vlground.weights import commit_of, library_file, vocabulary_beside
 
 Evidence = dict[str, np.ndarray | str | int | float | bool | list[float] | None]
 
@@ -75,29 +76,41 @@ def checksums(node: object) -> dict[str, str]:
         node: A config node; nested ones are looked into.
 
     Returns:
-        Option -> SHA-256 of the file, or of all files of a folder; of what is no file, such as a
-        name on a hub, the name itself.
+        Option -> SHA-256 of the file, or of all files of a folder; of a library's weights that of
+        the file in its cache; of a name on the hub `name@commit`. What is in no cache is its name.
+        A vocabulary read from beside a checkpoint is `tokenizer`.
 
     >>> checksums({"pretrained": True, "checkpoint": None, "image": {"pretrained": "a/name"}})
     {'pretrained': 'True', 'image.pretrained': 'a/name'}
     """
+    if not isinstance(node, Mapping):
+        return {}
     sums: dict[str, str] = {}
-    children = node.items() if isinstance(node, Mapping) else ()
-    for key, value in children:
+    for key, value in node.items():
         if key in WEIGHED and isinstance(value, str | bool):
-            sums[key] = _checksum(value)
+            sums[key] = _checksum(node, key)
         inner = checksums(value)
         sums.update({f"{key}.{name}": checksum for name, checksum in inner.items()})
+    if beside := vocabulary_beside(node):
+        sums["tokenizer"] = _of_files(beside, beside[0].parent)
     return sums
 
 
-def _checksum(value: str | bool) -> str:
+def _checksum(node: Mapping[str, Any], option: str) -> str:
+    value = node[option]
     path = Path(str(value)).expanduser()
     if path.is_dir():
-        files = [file for file in path.rglob("*") if file.is_file()]
-        parts = sorted(f"{file.relative_to(path)} {_of_file(file)}" for file in files)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    return _of_file(path) if path.is_file() else str(value)
+        return _of_files([file for file in path.rglob("*") if file.is_file()], path)
+    file = library_file(node) if option == "pretrained" else None
+    if file is not None or path.is_file():
+        return _of_file(file or path)
+    commit = commit_of(node, option)
+    return str(value) if commit is None else f"{value}@{commit}"
+
+
+def _of_files(files: Iterable[Path], folder: Path) -> str:
+    parts = sorted(f"{file.relative_to(folder)} {_of_file(file)}" for file in files)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _of_file(path: Path) -> str:
