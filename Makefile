@@ -31,14 +31,17 @@ lint: install
 bench: install
 	for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
-# Trains the shipped miniatures again, about an hour on one core; then their cards' scores.
+# Trains the shipped miniatures again, about two hours on one core; then their cards' scores.
 MINIATURES := src/vlground/miniatures
 miniatures: install
 	$(BIN)/vlground experiment=miniature_blip task.export=$(MINIATURES)/mini_blip
 	$(BIN)/vlground experiment=miniature_albef task.export=$(MINIATURES)/mini_albef
 	$(BIN)/vlground experiment=miniature_albef_amc task.export=$(MINIATURES)/mini_albef_amc
+	$(BIN)/vlground experiment=miniature_clip_rn task.export=$(MINIATURES)/mini_clip_rn
+	$(BIN)/vlground experiment=miniature_llava task.export=$(MINIATURES)/mini_llava
 	$(BIN)/vlground experiment=miniature_layers
 	$(BIN)/vlground experiment=miniature_scores
+	$(BIN)/vlground experiment=miniature_scores_clip_rn
 	$(BIN)/python -m vlground.miniatures.cards runs
 
 report: install

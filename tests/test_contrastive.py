@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.test_matching import OPTIONS, STREAM, Stop, carry_out, samples
 
+from tests.test_matching import OPTIONS, STREAM, Stop, carry_out, samples
 from vlground.data.shapes.language import WORDS
 from vlground.errors import VlgroundError
 from vlground.miniatures.merges import write

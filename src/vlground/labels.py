@@ -34,4 +34,4 @@ MATRIX_NOTES = (
     "are shares of the samples with a decision and a scored map: the decision is correct or wrong, "
     "the map high (IO_ratio ≥ {high}) or low."
 )
-BASELINES = ("uniform", "center", "random", "shuffled_text")
+BASELINES = ("uniform", "center", "random", "shuffled_text", "shuffled_text_gscorecam")

@@ -134,9 +134,7 @@ def test_each_different_text_is_read_once(scorer: ClipScorer) -> None:
     assert twice[0] == twice[2]
 
 
-def test_vision_attention_changes_no_score_and_is_the_attention(
-    tiny: None, tmp_path: Path
-) -> None:
+def test_vision_attention_changes_no_score_and_is_the_attention(tiny: None, tmp_path: Path) -> None:
     plain, file = tiny_clip("tiny-vit"), str(tmp_path / "weights.safetensors")
     save_file(plain.network.state_dict(), file)
     seeing = tiny_clip("tiny-vit", checkpoint=file, vision_attention=True)

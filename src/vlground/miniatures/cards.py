@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from vlground.data.shapes.language import WORDS
 from vlground.errors import VlgroundError
 
 Results = dict[str, Any]
@@ -21,17 +22,40 @@ _WHAT = {
     "mini_albef": "ALBEF (Li et al. 2021) at a small size, with the official names of its weights.",
     "mini_albef_amc": "`mini_albef` tuned with Attention Mask Consistency (Yang et al. 2023) on "
     "boxes.",
+    "mini_clip_rn": "CLIP (Radford et al. 2021) at a small size: open_clip's CLIP with a ResNet.",
+    "mini_llava": "LLaVA (Liu et al. 2023) at a small size: transformers' "
+    "`LlavaForConditionalGeneration`. It says yes or no.",
 }
-_CAMS = ("attention_gradcam", "shuffled_text", "center", "uniform")
+_TRAININGS = ("matching", "amc", "contrastive", "answering")
+# The runs of which experiment a card quotes, and the columns of its table.
+_SCORES = {"mini_clip_rn": "miniature_scores_clip_rn"}
+_CAMS = {
+    "gscorecam_50": "gScoreCAM, 50 channels",
+    "attention_gradcam": "attention Grad-CAM",
+    "gradcam": "Grad-CAM",
+    "hirescam": "HiResCAM",
+    "shuffled_text_gscorecam": "shuffled text",
+    "shuffled_text": "shuffled text",
+    "center": "centre",
+    "uniform": "uniform",
+}
 _GROUNDING = {"pointing_game": "Pointing game", "io_ratio": "IO_ratio", "iou_soft": "IoU soft"}
 _ACCURACIES = {
     "accuracy": "Matching accuracy",
     "matched_accuracy": "… of true phrases",
     "foil_accuracy": "… of foils",
 }
+_MEASURED = {
+    "accuracy": "Matching accuracy",
+    "ranking_accuracy": "How often the true text scores higher than its foil",
+}
 _PLUMBING = ("_target_", "stage", "reads", "scores_with", "overlays", "export")
-_PLACES = {-3: "third from the end", -2: "second from the end", -1: "last"}
-_SPECIAL = 7  # tokens of the vocabulary that are no words
+_PLACES = {
+    -4: "fourth from the end",
+    -3: "third from the end",
+    -2: "second from the end",
+    -1: "last",
+}
 _CARD = """# {name}
 
 {what} {parameters:,} parameters in half precision. It knows drawn scenes
@@ -47,21 +71,22 @@ neither drawn nor named in it.
 ```yaml
 {options}```
 
-Matching accuracy on 2,000 phrases of the validation split at the end: {accuracy:.4f}.
+{measured} on 2,000 phrases of the validation split at the end: {accuracy:.4f}.
+{layers}
+## Scores
 
+{n:,} phrases of the test split, from scenes that were not trained on; half of the foils
+differ in one attribute (`experiment={scores_of}`). Intervals are 95 % bootstrap over images.
+
+{scores}
+"""
+_LAYERS = """
 ## Which layer
 
 Pointing game of attention Grad-CAM on 1,000 phrases of the validation split
 (`experiment=miniature_layers`); the layer of `conf/model/{name}.yaml` was chosen by this table.
 
-{layers}
-
-## Scores
-
-5,000 phrases of the test split, from scenes that were not trained on; half of the foils
-differ in one attribute (`experiment=miniature_scores`). Intervals are 95 % bootstrap over images.
-
-{scores}
+{table}
 """
 
 
@@ -87,57 +112,70 @@ def card(name: str, found: Sequence[Results], folder: Path) -> str:
     from safetensors.numpy import load_file
 
     mine = [one for one in found if one["choices"]["model"] == name]
-    training = [one for one in mine if one["task"] in ("matching", "amc")]
+    training = [one for one in mine if one["task"] in _TRAININGS]
     if len(training) != 1:
         raise VlgroundError(f"{name}: {len(training)} trainings in the runs, expected one")
     (run,) = training
     reads = run["identity"]["stage"]["reads"]
     options = {key: value for key, value in reads["task"].items() if key not in _PLUMBING}
     weights = load_file(folder / "model.safetensors")
+    (measured,) = [score for score in _MEASURED if score in run["scores"]]
+    scores_of = _SCORES.get(name, "miniature_scores")
+    scored = [one for one in mine if one["experiment"] == scores_of]
     return _CARD.format(
         name=name,
         what=_WHAT[name],
         parameters=sum(w.size for w in weights.values() if w.dtype.kind == "f"),
-        words=len(json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]) - _SPECIAL,
+        words=len(WORDS),
         experiment=run["experiment"],
         start=" from `mini_albef`" if run["task"] == "amc" else "",
         seconds=run["seconds"],
         device=run["device"],
         seed=reads["seed"],
         options=yaml.safe_dump(options, sort_keys=True),
-        accuracy=run["scores"]["accuracy"]["value"],
-        layers=_layers([one for one in mine if one["experiment"] == "miniature_layers"]),
-        scores=_scores([one for one in mine if one["experiment"] == "miniature_scores"]),
+        measured=_MEASURED[measured],
+        accuracy=run["scores"][measured]["value"],
+        layers=_layers(name, [one for one in mine if one["experiment"] == "miniature_layers"]),
+        n=max((one["counts"]["samples"] for one in scored), default=0),
+        scores_of=scores_of,
+        scores=_scores(scored, scores_of),
     )
 
 
-def _layers(runs: Sequence[Results]) -> str:
+def _layers(name: str, runs: Sequence[Results]) -> str:
+    """What chose the layer; nothing of a model without cross-attention."""
+    if not runs:
+        return ""
     tokens = ("all", "words", "first")
-    table: dict[int, dict[str, str]] = {}
+    found: dict[int, dict[str, str]] = {}
     for run in runs:
         cam, scores = run["identity"]["stage"]["reads"]["cam"], run["scores"]
         score = scores.get("pointing_game")
         shown = "no map" if score is None else f"{score['value']:.3f}"
-        table.setdefault(cam["layer"], {})[cam["tokens"]] = shown
+        found.setdefault(cam["layer"], {})[cam["tokens"]] = shown
     head = "| cross-attention | " + " | ".join(f"tokens={one}" for one in tokens) + " |"
     rows = [
         f"| {_PLACES[layer]} | " + " | ".join(row.get(one, "–") for one in tokens) + " |"
-        for layer, row in sorted(table.items())
+        for layer, row in sorted(found.items())
     ]
-    return "\n".join([head, "|" + "---|" * (len(tokens) + 1), *rows])
+    table = "\n".join([head, "|" + "---|" * (len(tokens) + 1), *rows])
+    return _LAYERS.format(name=name, table=table)
 
 
-def _scores(runs: Sequence[Results]) -> str:
+def _scores(runs: Sequence[Results], experiment: str) -> str:
     by_cam = {run["choices"]["cam"]: run["scores"] for run in runs}
-    if "attention_gradcam" not in by_cam:
-        raise VlgroundError("no run of experiment=miniature_scores")
-    own = by_cam["attention_gradcam"]
-    lines = ["| score | attention Grad-CAM | shuffled text | centre | uniform |", "|" + "---|" * 5]
+    shown = [cam for cam in _CAMS if cam in by_cam]
+    if not shown:
+        raise VlgroundError(f"no run of experiment={experiment}")
+    own = by_cam[shown[0]]
+    heads = " | ".join(_CAMS[cam] for cam in shown)
+    lines = [f"| score | {heads} |", "|" + "---|" * (1 + len(shown))]
     for score, title in _GROUNDING.items():
-        cells = [_cell(by_cam.get(cam, {}).get(score)) for cam in _CAMS]
+        cells = [_cell(by_cam[cam].get(score)) for cam in shown]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     for score, title in _ACCURACIES.items():
-        lines.append(f"| {title} | {_cell(own[score])} | | | |")
+        if score in own:
+            lines.append(f"| {title} | {_cell(own[score])} |" + " |" * (len(shown) - 1))
     return "\n".join(lines)
 
 

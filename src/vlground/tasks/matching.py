@@ -1,6 +1,6 @@
 """`task=matching`: train an image-text matching model on the shapes world: true texts and foils."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +15,7 @@ from vlground.config import build
 from vlground.contracts import Encoded
 from vlground.data.batches import Batch
 from vlground.data.sample import Sample
-from vlground.data.shapes.stream import TextBatch, TextStream
+from vlground.data.shapes.stream import TextBatch
 from vlground.errors import VlgroundError
 from vlground.metrics import matrix
 from vlground.models.matching import ImageTextMatching
@@ -24,25 +24,45 @@ from vlground.tasks.training import Part, ShapesTraining
 _SHORT = 4  # words of "the small red star"
 
 
-class Matching(ShapesTraining):
-    """Trains a scorer that decides whether a text fits an image, which is encoded once.
+class MatchingTest(ShapesTraining):
+    """Training of a model that decides whether a text fits an image: how it is measured.
 
     See the base class; a row of `table` has the probability of a sample's text and of its foil.
     """
 
+    def on_test_start(self) -> None:
+        """Begin with no rows."""
+        self._rows: list[dict[str, Any]] = []
+
+    def test_step(self, batch: Batch) -> None:
+        """Ask of every sample whether its text and its foil fit."""
+        self._rows += [row(sample, f"unreadable image: {why}") for sample, why in batch.unreadable]
+        encoded = self.scorer.encode(batch.pixels)
+        texts = [sample.text for sample in batch.samples]
+        foils = [sample.foil or sample.text for sample in batch.samples]
+        match, foil_match = (self.scorer.match(encoded, t, batch.owner) for t in (texts, foils))
+        assert match is not None
+        assert foil_match is not None
+        pairs = zip(match.tolist(), foil_match.tolist(), strict=True)
+        for sample, (true, false) in zip(batch.samples, pairs, strict=True):
+            found = {"match": true, "foil_match": false if sample.foil else np.nan}
+            self._rows.append({**row(sample), **found})
+
+    def on_test_epoch_end(self) -> None:
+        """Collect the rows."""
+        self.table = pandas.DataFrame(self._rows)
+
+    def scores(self) -> dict[str, dict[str, Any]]:
+        """Matching accuracy, with its interval over images."""
+        found = matrix.estimates(self.table, 0.5)
+        return {name: asdict(one) for name, one in found.items() if one.n}
+
+
+class Matching(MatchingTest):
+    """Trains a scorer that decides whether a text fits an image, which is encoded once."""
+
     version = 1
     scorer: ImageTextMatching
-
-    def __init__(
-        self,
-        scorer: ImageTextMatching,
-        stream: TextStream,
-        samples: Sequence[Sample],
-        options: Mapping[str, Any],
-        directory: Path,
-    ) -> None:
-        super().__init__(scorer, stream, samples, options, directory)
-        self._rows: list[dict[str, Any]] = []
 
     @classmethod
     def of(cls, cell: Cell) -> Self:
@@ -94,27 +114,6 @@ class Matching(ShapesTraining):
                 fits = batch.fits[chosen].to(logits.device)
                 total = total + nn.functional.cross_entropy(logits, fits, reduction="sum")
         return total / len(words)
-
-    def test_step(self, batch: Batch) -> None:
-        """Ask of every sample whether its text and its foil fit."""
-        self._rows += [row(sample, f"unreadable image: {why}") for sample, why in batch.unreadable]
-        encoded = self.scorer.encode(batch.pixels)
-        texts = [sample.text for sample in batch.samples]
-        foils = [sample.foil or sample.text for sample in batch.samples]
-        match = self.scorer.match(encoded, texts, batch.owner).tolist()
-        foil_match = self.scorer.match(encoded, foils, batch.owner).tolist()
-        for sample, true, false in zip(batch.samples, match, foil_match, strict=True):
-            found = {"match": true, "foil_match": false if sample.foil else np.nan}
-            self._rows.append({**row(sample), **found})
-
-    def on_test_epoch_end(self) -> None:
-        """Collect the rows."""
-        self.table, self._rows = pandas.DataFrame(self._rows), []
-
-    def scores(self) -> dict[str, dict[str, Any]]:
-        """Matching accuracy, with its interval over images."""
-        found = matrix.estimates(self.table, 0.5)
-        return {name: asdict(one) for name, one in found.items() if one.n}
 
 
 def row(sample: Sample, skipped: str | None = None) -> dict[str, Any]:
