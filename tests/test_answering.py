@@ -1,4 +1,4 @@
-"""Training of a LLaVA-type model to say yes or no: exact resuming, what is saved, the vocabulary."""
+"""Training of a LLaVA-type model to answer: exact resuming, what is saved, the vocabulary."""
 
 from pathlib import Path
 from typing import Any
