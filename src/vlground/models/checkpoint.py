@@ -35,6 +35,16 @@ def load_checkpoint(network: nn.Module, file: str) -> None:
     network.load_state_dict(found)
 
 
+def save_weights(network: nn.Module, file: Path) -> None:
+    """Write weights as `load_checkpoint` reads them, in half precision."""
+    from safetensors.torch import save_file
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    state = network.state_dict()
+    halves = {k: w.half() if w.is_floating_point() else w for k, w in state.items()}
+    save_file({name: tensor.contiguous() for name, tensor in halves.items()}, file)
+
+
 def read_tensors(file: str) -> dict[str, Tensor]:
     """The names and tensors of a file; see `load_checkpoint`.
 

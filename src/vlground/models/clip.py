@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vlground.contracts import Encoded, Scorer, TargetLayer
 from vlground.errors import VlgroundError
 from vlground.models.attention import VisionAttention
-from vlground.models.checkpoint import load_checkpoint
+from vlground.models.checkpoint import load_checkpoint, save_weights
 from vlground.preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -96,12 +96,7 @@ class ClipScorer(Scorer):
 
     def save(self, folder: Path) -> None:
         """Write the weights as `checkpoint` reads them, in half precision."""
-        from safetensors.torch import save_file
-
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = self.network.state_dict()
-        halves = {k: w.half() if w.is_floating_point() else w for k, w in weights.items()}
-        save_file({k: w.contiguous() for k, w in halves.items()}, folder / "model.safetensors")
+        save_weights(self.network, folder / "model.safetensors")
 
     def knows(self, text: str) -> bool:
         """Whether there is anything to read."""
