@@ -8,17 +8,19 @@ No CAM knows a model and no model knows a CAM. `owner[q]` says which image text 
 an image is encoded once however many texts are asked of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import ClassVar, Literal, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from vlground.data.sample import Sample
 from vlground.errors import ImpossiblePairError
+from vlground.geometry import Frame
 from vlground.preprocess import Preprocess
 
 Kind = Literal["features", "self_attention", "cross_attention", "text_attention"]
@@ -167,6 +169,104 @@ class CAM(nn.Module):
         Returns:
             `(q, gh, gw)` float32 on the layer's native grid, raw unless `normalised`.
         """
+        raise NotImplementedError
+
+
+class Mask:
+    """Which part of an image is shown, given the map for a text.
+
+    Attributes:
+        version: Raised when its numbers change.
+    """
+
+    version: ClassVar[int] = 1
+
+    def weights(self, grid: Tensor, frame: Frame, sample: Sample) -> Tensor:
+        """How much of each pixel is shown.
+
+        Args:
+            grid: `(gh, gw)` raw map, finite and not constant.
+            frame: Where the map lies in the image.
+            sample: Of the map; what draws by chance draws from its id.
+
+        Returns:
+            `(height, width)` float32 in 0-1, of the original image.
+        """
+        raise NotImplementedError
+
+    def __call__(self, image: np.ndarray, grid: Tensor, frame: Frame, sample: Sample) -> np.ndarray:
+        """The image as it is shown.
+
+        Args:
+            image: `(height, width, 3)` uint8.
+            grid: See `weights`.
+            frame: See `weights`.
+            sample: See `weights`.
+
+        Returns:
+            An image of any size, uint8, RGB.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class JudgeRequest:
+    """What a judge is asked.
+
+    Attributes:
+        key: Of the sample and its setting, for messages and rows.
+        fields: What the prompt's placeholders stand for (`object`: the predicted label).
+        images: `(height, width, 3)` uint8, in the order in which the prompt speaks of them.
+        shown: `(height, width)` float32 in 0-1, how much of each pixel of the original image the
+            first picture shows; None if that is not known. Oracles read it.
+        sample: Its truth; oracles read it, and nobody else.
+    """
+
+    key: str
+    fields: Mapping[str, str]
+    images: tuple[np.ndarray, ...]
+    shown: np.ndarray | None = None
+    sample: Sample | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a judge said: a score, or a refusal, or an error, and never one dressed as another.
+
+    Attributes:
+        outcome: Which of the three.
+        score: 0-5, if there is one.
+        description: What the judge sees, in its words.
+        justification: Why it scores so.
+        reason: Of a refusal or an error, in words that are counted (`429`, `time-out`, `no JSON`).
+        model: Id of the model as the endpoint returned it; None of an oracle.
+        tokens_in: That the request cost; None if not told.
+        tokens_out: That the answer cost.
+        cached: Whether it was given earlier, and nobody was asked now.
+    """
+
+    outcome: Literal["score", "refusal", "error"]
+    score: float | None = None
+    description: str = ""
+    justification: str = ""
+    reason: str = ""
+    model: str | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    cached: bool = False
+
+
+class Judge:
+    """Scores how well what is shown supports a label.
+
+    Attributes:
+        version: Raised when its numbers change.
+    """
+
+    version: ClassVar[int] = 1
+
+    def judge(self, requests: Iterable[JudgeRequest]) -> Iterator[tuple[JudgeRequest, Verdict]]:
+        """Answer requests, each as soon as it is known, in any order."""
         raise NotImplementedError
 
 
