@@ -144,9 +144,14 @@ def test_data_sets_without_their_folder_say_what_it_holds(option: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_pairs_a_model_with_its_cam_and_yields_to_the_command_line(name: str) -> None:
     node = composed(f"method={name}")
-    assert node["model"]["layer"] is not None, "a published pairing names its layer"
-    assert node["cam"]["_target_"] == "vlground.cams.attention.AttentionGradCAM"
-    assert node["cam"]["tokens"] == ("words" if name.startswith("blip") else "all")
+    if "gscorecam" in name:
+        channels = 50 if name.startswith("mini") else 300
+        assert node["cam"]["_target_"] == "vlground.cams.gscore.GScoreCAM"
+        assert (node["cam"]["channels"], node["cam"]["weights"]) == (channels, "softmax_all")
+    else:
+        assert node["model"]["layer"] is not None, "a published pairing names its layer"
+        assert node["cam"]["_target_"] == "vlground.cams.attention.AttentionGradCAM"
+        assert node["cam"]["tokens"] == ("words" if name.startswith("blip") else "all")
     baseline = composed(f"method={name}", "cam=uniform")
     build(baseline["cam"])  # it has no option of the method's CAM
     assert baseline["cam"]["_target_"] == "vlground.cams.baselines.Uniform"
