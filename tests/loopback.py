@@ -87,7 +87,7 @@ def serving() -> Iterator[Loopback]:
             if asked and state.ranges and self.headers.get("If-Range", etag) == etag:
                 start = int(asked.removeprefix("bytes=").split("-")[0])
                 if start >= len(body):
-                    self.answer(416, b"", {})
+                    self.answer(416, b"", {"Content-Range": f"bytes */{len(body)}"})
                     return
                 headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
             self.answer(206 if start else 200, body[start:], headers)

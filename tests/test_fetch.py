@@ -54,6 +54,23 @@ def test_a_broken_transfer_goes_on_where_it_ended(server: Loopback, tmp_path: Pa
     assert ranges == [None, "bytes=1500000-", "bytes=1800000-"]
 
 
+def test_what_was_whole_but_not_checked_is_not_fetched_again(
+    server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.files["/a.bin"] = BODY
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vlground.fetching.transfer.check", killed)
+        with pytest.raises(KeyboardInterrupt):
+            download(f"{server.url}/a.bin", tmp_path / "a.bin", SHA256)
+    download(f"{server.url}/a.bin", tmp_path / "a.bin", SHA256)
+    assert [asked for _, _, asked in server.requests] == [None, f"bytes={len(BODY)}-"]
+    assert (tmp_path / "a.bin").read_bytes() == BODY
+
+
 def test_without_ranges_it_begins_anew(server: Loopback, tmp_path: Path) -> None:
     server.files["/a.bin"], server.ranges = BODY, False
     server.breaks["/a.bin"] = [1_500_000]
@@ -291,7 +308,8 @@ def test_a_checkpoint_depends_on_the_data_set() -> None:
 
     assert files("flickr30k_entities") == ["best_flickr.pth"]
     assert files("refcoco_plus_testa") == ["best_refcoco.pth"]
-    assert files("spatial_sense_triplets") == ["best_refcoco.pth"]
+    # Which of them the paper took is not stated: both are run.
+    assert files("spatial_sense_triplets") == ["best_refcoco.pth", "best_flickr.pth"]
     given = named("model=albef_amc", "model.checkpoint=my/best_flickr.pth")
     assert (given[0].folder, given[0].patterns) == (Path("my"), ("best_flickr.pth",))
     assert "drive.google.com" in given[0].facts.steps[0]
@@ -384,7 +402,7 @@ def test_the_catalogue_says_how_each_can_be_had() -> None:
     for entry in [*catalogue()["file"].values(), *catalogue()["data"]]:
         assert "url" in entry or "steps" in entry, entry
         assert set(entry) <= {
-            *("target", "only", "paths", "images", "model", "datasets", "count"),
+            *("target", "only", "paths", "images", "model", "datasets", "also", "count"),
             *("size", "licence", "checksum", "url", "unpack", "steps", "note"),
         }
         kind, _, digits = entry.get("checksum", "git:" + "0" * 40).partition(":")

@@ -17,6 +17,7 @@ from vlground.published import (
     comparison_table,
     experiments,
     lines,
+    pairing,
     read_published,
 )
 from vlground.report import collect, comparisons, latex, markdown
@@ -119,7 +120,9 @@ def drawn(
         scores[name] = {"value": value, "low": low, "high": high, "n": number.n}
     size = table[method, data]["io_ratio"].n
     chosen = {"dataset": data, "model": method, "cam": "attention_gradcam", "metric": "q_groundcam"}
+    chosen |= pairing(method)
     counts = {"samples": size, "scored": size, "skipped": {}, "flagged": {}}
+    counts["annotations_left_out"] = {}
     return {
         "task": "grounding",
         "choices": {**chosen, "method": method, **choices},
@@ -179,6 +182,14 @@ def test_what_is_missing_and_what_is_smaller_is_said(table1: Any) -> None:
     assert told[0].startswith("not run (23): blip_large on flickr30k_entities, refcoco_plus_testa")
     assert "; blip_base on refcoco_plus_testa, " in told[0]
     assert told[1] == "other samples, blip_base on flickr30k_entities: 100 of the published 14481"
+
+
+def test_a_method_with_another_cam_is_not_what_was_published(table1: Any) -> None:
+    other = drawn(table1, "blip_base", "flickr30k_entities", 0.02, cam="rollout")
+    assert compare(TABLE1, [other], table1).rows == []
+    own = drawn(table1, "clip_rn50x16_gscorecam", "flickr30k_entities", 0.02)
+    assert own["choices"]["cam"] == "gscorecam"
+    assert len(compare(TABLE1, [own, other], table1).rows) == 1
 
 
 def test_a_run_has_three_lines(table1: Any) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli import command
 from vlground.labels import COLUMNS, MATRIX, MATRIX_COLUMNS
-from vlground.report import collect, markdown, order, table, tables
+from vlground.report import collect, left_out, markdown, order, table, tables
 
 
 def result(dataset: str, model: str, cam: str, decides: bool = False, **counts: int) -> Any:
@@ -22,7 +22,12 @@ def result(dataset: str, model: str, cam: str, decides: bool = False, **counts: 
         "identity": {"metric": {"match_threshold": 0.5, "high_io_ratio": 0.6}},
         "scores": scores,
         "matrix": {"missing": "" if decides else "it only ranks"},
-        "counts": {**counts, "skipped": {}, "flagged": {"constant": 10}},
+        "counts": {
+            **counts,
+            "skipped": {},
+            "flagged": {"constant": 10},
+            "annotations_left_out": {"duplicate id": 3},
+        },
     }
 
 
@@ -57,6 +62,10 @@ def test_a_constant_cam_is_in_the_caption() -> None:
     assert "**2 data sets, cam=x**" in markdown(runs)
     # The first model of a data set is named, though it is the last one of the data set above.
     assert table([runs[0], runs[2]], " ")[1][1][:2] == ["e", "a"]
+
+
+def test_annotations_that_became_no_sample_are_told() -> None:
+    assert left_out([result("d", "a", "x")]) == ["annotations left out, all: duplicate id (3)"]
 
 
 def test_only_runs_that_decide_are_in_the_second_table() -> None:

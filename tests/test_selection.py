@@ -119,3 +119,9 @@ def test_overlays(tmp_path: Path) -> None:
     flat = overlay(image, np.full((480, 640), np.nan), np.zeros((0, 4)))
     assert flat.size == (320, 240)
     assert [s.id for s in shown(SAMPLES, 5)] == [s.id for s in shown(SAMPLES[::-1], 5)][::-1]
+
+
+def test_a_data_set_with_an_id_twice_is_refused() -> None:
+    node = {"_target_": "tests.worlds.Twice"}
+    with pytest.raises(VlgroundError, match="Twice: 2 samples have the id a; rows and maps"):
+        build_dataset(node)

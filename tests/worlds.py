@@ -1,5 +1,7 @@
 """Small drawn data for tests."""
 
+from typing import ClassVar
+
 import numpy as np
 
 from vlground.data.sample import Sample
@@ -29,3 +31,15 @@ def planted(images: int, texts: tuple[int, int] = (1, 1), size: int = 64) -> lis
             name = f"{number}/{text}"
             samples.append(Sample(name, str(number), pixels, text, foil=foil, boxes=box))
     return samples
+
+
+class Twice:
+    """A data set that gives two samples one id."""
+
+    skipped: ClassVar[dict[str, int]] = {}
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample("a", str(index), np.zeros((4, 4, 3), np.uint8), "red")

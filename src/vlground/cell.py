@@ -86,7 +86,8 @@ class Cell:
         try:
             node = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         except OmegaConfBaseException as error:
-            raise VlgroundError(str(error).splitlines()[0]) from error
+            told = str(error).splitlines()[0]
+            raise VlgroundError(f"{error.full_key}: {told}" if error.full_key else told) from error
         assert isinstance(node, dict)
         chosen = dict(hydra.runtime.choices)
         read = {*node["task"]["reads"], *node["task"]["scores_with"]}
@@ -111,8 +112,6 @@ class Cell:
             VlgroundError: If the data are not there, a selection is malformed, or weights that are
                 not here cannot be loaded either.
         """
-        if "model" in self.node["task"]["reads"] and unidentified(self.node["model"]):
-            build_scorer(self.node["model"])  # brings them here: now it is known which they are
         dataset, samples, _ = build_dataset(self.node["dataset"])
         selection = {name: self.node[name] for name in ("limit", "shard", "sample")}
         self.samples = select(samples, **selection)
@@ -122,6 +121,8 @@ class Cell:
             raise VlgroundError(
                 f"dataset={self.choices['dataset']}: no samples; left out: {reasons}"
             )
+        if not self.node["sweep"]["dry_run"] and self.weights_missing:
+            build_scorer(self.node["model"])  # brings them here: now it is known which they are
         self._identity = {
             "task": self.choices["task"],
             "stage": self.stage.description,
@@ -130,6 +131,11 @@ class Cell:
             "left_out": self._left_out,
             **selection,
         }
+
+    @property
+    def weights_missing(self) -> bool:
+        """Whether the model's weights are not on this machine."""
+        return "model" in self.node["task"]["reads"] and unidentified(self.node["model"])
 
     @property
     def stage(self) -> Stage:

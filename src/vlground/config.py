@@ -1,6 +1,7 @@
 """Between Hydra's configuration and objects: the only place that instantiates."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -79,6 +80,10 @@ def _scorer(node: str) -> Scorer:
 def _dataset(node: str) -> tuple[DataSet, list[Sample], str]:
     dataset: DataSet = build(json.loads(node))
     samples = [dataset[index] for index in range(len(dataset))]
+    if len({sample.id for sample in samples}) < len(samples):
+        (name, times), *_ = Counter(sample.id for sample in samples).most_common(1)
+        told = f"{times} samples have the id {name}; rows and maps are keyed by it"
+        raise VlgroundError(f"{type(dataset).__name__}: {told}")
     return dataset, samples, manifest(samples)
 
 

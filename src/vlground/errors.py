@@ -10,4 +10,13 @@ class ImpossiblePairError(VlgroundError):
 
 
 class ImageError(VlgroundError):
-    """An image that cannot be read; counted as a skipped sample, never scored."""
+    """An image that cannot be read; counted as a skipped sample, never scored.
+
+    Args:
+        message: For whoever wants that image.
+        reason: What is counted, without the file's name; None: the message.
+    """
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason or message

@@ -7,6 +7,7 @@ dataset, score, value (a fraction), n (of samples), note.
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,25 @@ def _is(run: Results, method: str, dataset: str) -> bool:
     choices = run["choices"]
     model, cam = choices.get("model"), choices.get("cam")
     names = (choices.get("method"),) if "method" in choices else (model, f"{model}_{cam}")
-    return choices.get("dataset") == dataset and method in names
+    if choices.get("dataset") != dataset or method not in names:
+        return False
+    own = pairing(method)  # `method=blip_base cam=rollout` is not what was published
+    return all(choices.get(group) == option for group, option in own.items())
+
+
+@cache
+def pairing(method: str) -> dict[str, str]:
+    """Model and CAM of `conf/method/<method>.yaml`, by group; nothing if there is no such file."""
+    import yaml
+
+    from vlground.run import CONF
+
+    file = CONF / "method" / f"{method}.yaml"
+    if not file.is_file():
+        return {}
+    defaults = yaml.safe_load(file.read_text("utf-8"))["defaults"]
+    chosen = {key: option for line in defaults for key, option in line.items()}
+    return {key.removeprefix("override /"): option for key, option in chosen.items()}
 
 
 def lines(comparison: Comparison) -> list[str]:
@@ -154,9 +173,9 @@ def lines(comparison: Comparison) -> list[str]:
         size = next(iter(row.published.values())).n
         scored = row.results["counts"]["scored"]
         if scored != size:
-            partial.setdefault(f"{scored} of the published {size}", []).append(
-                f"{row.method} on {row.dataset}"
-            )
+            who = partial.setdefault(f"{scored} of the published {size}", [])
+            if (name := f"{row.method} on {row.dataset}") not in who:
+                who.append(name)
     told += [f"other samples, {', '.join(who)}: {what}" for what, who in partial.items()]
     return [*told, NOTE]
 

@@ -311,7 +311,19 @@ def not_scored(results: Sequence[Results]) -> list[str]:
             why = "; ".join(f"{reason} ({count})" for reason, count in sorted(reasons.items()))
             line = f"{counts['samples'] - counts['scored']} of {counts['samples']}: {why}"
             lines.setdefault(line, []).append(result)
-    return [f"not scored, {_who(runs, results)}: {line}" for line, runs in lines.items()]
+    told = [f"not scored, {_who(runs, results)}: {line}" for line, runs in lines.items()]
+    return [*told, *left_out(results)]
+
+
+def left_out(results: Sequence[Results]) -> list[str]:
+    """One line for each set of annotations that became no sample, with the reasons."""
+    lines: dict[str, list[Results]] = {}
+    for result in results:
+        reasons = result["counts"]["annotations_left_out"]
+        if reasons:
+            line = "; ".join(f"{reason} ({count})" for reason, count in sorted(reasons.items()))
+            lines.setdefault(line, []).append(result)
+    return [f"annotations left out, {_who(runs, results)}: {line}" for line, runs in lines.items()]
 
 
 def cut(results: Sequence[Results]) -> list[str]:

@@ -26,6 +26,8 @@ ENTRIES = [
     {"image": "a.jpg", "text": "cat", "boxes": [[5, 5, 9, 9]]},
 ]
 
+OBJECT = "is no object with boxes, image, text and perhaps id, foil, annotator"
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
@@ -81,8 +83,8 @@ def test_ids_and_foils_may_be_given(root: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("a.jpg,a dog,1,2,3", "line 3 has other values than expected"),
-        ("a.jpg,a dog,1,2,3,4,5", "line 3 has other values than expected"),
+        ("a.jpg,a dog,1,2,3", "line 3 has 5 values, expected 6"),
+        ("a.jpg,a dog,1,2,3,4,5", "line 3 has 7 values, expected 6"),
         ("a.jpg,a dog,1,2,x,4", "line 3 has no four numbers in 1, 2, x, 4"),
         ("a.jpg,a dog,1,2,,4", "line 3 has no four numbers in 1, 2, , 4"),
         ("a.jpg,a dog,1,2,nan,4", "line 3 is not x0 < x1, y0 < y1 in 1, 2, nan, 4"),
@@ -106,9 +108,11 @@ def test_many_malformed_lines_are_one_line(root: Path) -> None:
 @pytest.mark.parametrize(
     ("entry", "reason"),
     [
-        ("a dog", "entry 1 has other values than expected"),
-        ({"image": "a.jpg", "text": "a dog"}, "entry 1 has other values than expected"),
-        ({**ENTRIES[0], "box": []}, "entry 1 has other values than expected"),
+        ("a dog", f"entry 1 {OBJECT}"),
+        ({"image": "a.jpg", "text": "a dog"}, f"entry 1 {OBJECT}"),
+        ({**ENTRIES[0], "box": []}, f"entry 1 {OBJECT}"),
+        ({**ENTRIES[0], "boxes": None}, "entry 1 has no list of boxes in None"),
+        (ENTRIES[1], "entry 2 has the id sub/b.jpg/dogs, two of another entry"),
         ({**ENTRIES[0], "boxes": []}, "entry 1 has no box"),
         ({**ENTRIES[0], "boxes": [3]}, "entry 1 has no four numbers in 3"),
         ({**ENTRIES[0], "foil": "A Dog"}, "entry 1 has its text as foil"),

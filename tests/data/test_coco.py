@@ -88,3 +88,28 @@ def test_wrong_roots_and_files_are_explained(root: Path) -> None:
     write_json(root / "annotations" / "instances_val2017.json", [1])
     with pytest.raises(VlgroundError, match=r"instances_val2017\.json: not in the format of COCO"):
         COCO(str(root), seed=0)
+
+
+def test_ids_that_occur_twice(root: Path) -> None:
+    path = root / "annotations" / "instances_val2017.json"
+    node = json.loads(path.read_text())
+    node["annotations"].append(instance(2, 7, 1, [0, 0, 9, 9]))
+    write_json(path, node)
+    data = COCO(str(root), seed=0)
+    assert data.skipped["duplicate id"] == 1
+    assert "000000000007/person" not in {sample.id for sample in data}, "the first one counts"
+    node["images"].append({**node["images"][0], "file_name": "another.jpg"})
+    write_json(path, node)
+    with pytest.raises(VlgroundError, match=r"instances_val2017\.json: two images have one id"):
+        COCO(str(root), seed=0)
+
+
+def test_photos_of_one_name_in_two_folders_are_two_images(root: Path) -> None:
+    photos = {1: "a/1.jpg", 2: "b/1.jpg"}
+    boxes = [instance(1, 1, 1, [0, 0, 9, 9]), instance(2, 2, 18, [0, 0, 9, 9])]
+    write_json(root / "annotations" / "instances_val2017.json", instances(photos, boxes))
+    for name in photos.values():
+        photo(root / "val2017" / name)
+    photo(root / "val2017" / "some.jpg")
+    found = [(sample.id, sample.image_id) for sample in COCO(str(root), seed=0)]
+    assert found == [("a/1/person", "a/1"), ("b/1/dog", "b/1")]

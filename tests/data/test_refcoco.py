@@ -171,3 +171,12 @@ def test_plain_data_come_back_as_they_were(tmp_path: Path) -> None:
 def test_the_official_counts(split: str, count: int) -> None:
     root = str(Path(real("refcoco+")).parent)
     assert len(RefCOCO(root, seed=0, split=split)) == count
+
+
+def test_an_id_of_two_photos_is_one_sample_and_a_count(root: Path) -> None:
+    refs = [*REFS, _ref(3, 701, 25, "testA", {10: "dog again"})]
+    write_refs(root / "refcoco+" / "refs(unc).p", refs)
+    data = RefCOCO(str(root), seed=0, split="testA")
+    check_dataset(data)
+    assert data.skipped["duplicate id"] == 1
+    assert [sample.text for sample in data if sample.id == "3/10"] == ["man in red"]

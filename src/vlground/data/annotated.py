@@ -24,6 +24,7 @@ class Annotated:
         self._skipped: Counter[str] = Counter()
         self._images: dict[str, dict[str, Sample]] = {}
         self._texts: dict[str, set[str]] = {}
+        self._ids: set[str] = set()
         self._samples: list[Sample] = []
 
     @property
@@ -83,9 +84,10 @@ class Annotated:
         samples = self._images.setdefault(image_id, {})
         if not text:
             self._left_out("no text")
-        elif sample_id in samples:
+        elif sample_id in self._ids:  # also of another image
             self._left_out("duplicate id")
         else:
+            self._ids.add(sample_id)
             self._true(image_id, text)
             samples[sample_id] = Sample(
                 sample_id, image_id, image, text, foil, np.array(boxes, dtype=float), label=label
@@ -104,7 +106,7 @@ class Annotated:
         self._samples = [
             sample if sample.foil else self._with_foil(sample, pool) for sample in given
         ]
-        self._images, self._texts = {}, {}
+        self._images, self._texts, self._ids = {}, {}, set()
 
     @staticmethod
     def _check_photos(given: Sequence[Sample]) -> None:

@@ -79,7 +79,7 @@ class ImageBatches(Dataset[Batch]):
             try:
                 image, frame = self.preprocess(load_image(group[0].image))
             except ImageError as error:
-                batch.unreadable.extend((sample, str(error)) for sample in group)
+                batch.unreadable.extend((sample, error.reason) for sample in group)
                 continue
             batch.samples.extend(group)
             owner.extend([len(pixels)] * len(group))

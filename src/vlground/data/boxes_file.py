@@ -38,7 +38,8 @@ class Boxes(Annotated):
 
     CSV: a header `image,text,x0,y0,x1,y1` with `id`, `foil` and `annotator` if you like, then a box
     a line; JSON: a list of `{"image": …, "text": …, "boxes": [[x0, y0, x1, y1], …]}`, also with
-    those. Boxes of one phrase by several annotators are the same things drawn again. Boxes are
+    those, an entry for each phrase and annotator. Boxes of one phrase by several annotators are the
+    same things drawn again. Malformed lines, an empty box among them, refuse the file. Boxes are
     half-open continuous pixels: the whole of a 640 × 480 photo is `0, 0, 640, 480`. They are taken
     as they are, since the file has no image sizes (the metric clips, and says which lie outside).
     Images are named relative to the file. Sample ids, where not given, are `<image>/<text>`; images
@@ -76,7 +77,7 @@ class Boxes(Annotated):
             entries = _json_entries(path) if path.suffix == ".json" else _csv_entries(path)
             for place, entry in entries:
                 try:
-                    _collect(phrases, entry)
+                    _collect(phrases, entry, whole=path.suffix == ".json")
                 except _BadLineError as error:
                     bad.append(f"{place} {error}")
         if bad:
@@ -105,7 +106,8 @@ def _found(root: str | None) -> Path:
     return there[0]
 
 
-def _csv_entries(path: Path) -> Iterator[tuple[str, _Entry | None]]:
+def _csv_entries(path: Path) -> Iterator[tuple[str, _Entry | str]]:
+    """Place and content of every line; of a malformed one what is wrong."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, skipinitialspace=True)
         header = [name.strip() for name in next(rows, [])]
@@ -115,24 +117,26 @@ def _csv_entries(path: Path) -> Iterator[tuple[str, _Entry | None]]:
         for values in rows:
             if not values:
                 continue
-            entry: _Entry | None = None
+            entry: _Entry | str = f"has {len(values)} values, expected {len(header)}"
             if len(values) == len(header):
                 row = dict(zip(header, values, strict=True))
                 entry = {**row, "boxes": [[row.pop(name) for name in _CORNERS]]}
             yield f"line {rows.line_num}", entry
 
 
-def _json_entries(path: Path) -> Iterator[tuple[str, _Entry | None]]:
+def _json_entries(path: Path) -> Iterator[tuple[str, _Entry | str]]:
+    """Place and content of every entry; of a malformed one what is wrong."""
     keys = {"image", "text", "boxes"}
     for number, entry in enumerate(read_json(path), start=1):
         right = isinstance(entry, dict) and keys <= entry.keys() <= {*keys, *_OPTIONAL}
-        yield f"entry {number}", entry if right else None
+        expected = f"is no object with {', '.join(sorted(keys))} and perhaps {', '.join(_OPTIONAL)}"
+        yield f"entry {number}", entry if right else expected
 
 
-def _collect(phrases: dict[str, _Phrase], entry: _Entry | None) -> None:
-    """Add the boxes of a line or entry to its phrase."""
-    if entry is None:
-        raise _BadLineError("has other values than expected")
+def _collect(phrases: dict[str, _Phrase], entry: _Entry | str, whole: bool) -> None:
+    """Add the boxes of a line, or of an entry, which is `whole`, to their phrase."""
+    if isinstance(entry, str):
+        raise _BadLineError(entry)
     image, text = (str(entry[key]).strip() for key in ("image", "text"))
     # An empty cell of an optional column is none.
     given, foil, annotator = (str(entry.get(key) or "").strip() or None for key in _OPTIONAL)
@@ -140,6 +144,8 @@ def _collect(phrases: dict[str, _Phrase], entry: _Entry | None) -> None:
         raise _BadLineError("has no image or no text")
     if foil and foil.casefold() == text.casefold():
         raise _BadLineError("has its text as foil")
+    if not isinstance(entry["boxes"], list):
+        raise _BadLineError(f"has no list of boxes in {entry['boxes']}")
     boxes = [_corners(box) for box in entry["boxes"]]
     if not boxes:
         raise _BadLineError("has no box")
@@ -147,6 +153,8 @@ def _collect(phrases: dict[str, _Phrase], entry: _Entry | None) -> None:
     phrase = phrases.setdefault(name, _Phrase(image, text, foil, {}))
     if (phrase.image, phrase.text, phrase.foil) != (image, text, foil):
         raise _BadLineError(f"has the id {name} of another image, text or foil")
+    if whole and (annotator or "") in phrase.boxes:
+        raise _BadLineError(f"has the id {name} of another entry")
     phrase.boxes.setdefault(annotator or "", []).extend(boxes)
 
 

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vlground.data.annotated import Annotated, checked_folder
 from vlground.data.files import format_of, read_json
+from vlground.errors import VlgroundError
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,17 @@ class Instance:
 
 @dataclass(frozen=True)
 class Instances:
-    """An `instances*.json` without its outlines, by id."""
+    """An `instances*.json` without its outlines, by id.
+
+    Attributes:
+        photos: By id.
+        instances: By id; of several with one id the first.
+        repeated: How many had the id of another one.
+    """
 
     photos: dict[int, Photo]
     instances: dict[int, Instance]
+    repeated: int
 
 
 def read_instances(path: Path) -> Instances:
@@ -57,7 +65,12 @@ def _instances(path: Path, changed: int, size: int) -> Instances:
             image["id"]: Photo(image["file_name"], image["width"], image["height"])
             for image in node["images"]
         }
-        return Instances(photos, {one["id"]: _instance(one, names) for one in node["annotations"]})
+        if len(photos) < len(node["images"]):
+            raise VlgroundError(f"{path}: two images have one id, so whose boxes are whose?")
+        instances: dict[int, Instance] = {}
+        for one in node["annotations"]:
+            instances.setdefault(one["id"], _instance(one, names))
+        return Instances(photos, instances, len(node["annotations"]) - len(instances))
 
 
 def _instance(node: dict[str, Any], names: dict[int, str]) -> Instance:
@@ -83,7 +96,8 @@ class COCO(Annotated):
         images: The folder of photos; None: `<split>` in root.
 
     Attributes:
-        skipped: `crowd`, `empty box`, `box outside the image`, `unknown image` → objects.
+        skipped: `crowd`, `empty box`, `box outside the image`, `unknown image`, `duplicate id` →
+            objects.
 
     Raises:
         VlgroundError: The folder or a file is not as expected.
@@ -102,21 +116,28 @@ class COCO(Annotated):
         photos = () if images else (f"{split}/*.jpg",)
         folder = checked_folder(root, "COCO", (annotations, *photos))
         read = read_instances(folder / annotations)
+        if read.repeated:
+            self._left_out("duplicate id", read.repeated)
         boxes: dict[int, dict[str, list[list[float]]]] = {image: {} for image in read.photos}
         for one in read.instances.values():
             photo = read.photos.get(one.image_id)
             if photo is None:
                 self._left_out("unknown image")
                 continue
-            self._true(Path(photo.file_name).stem, one.category)
+            self._true(_id_of(photo), one.category)
             if one.crowd and not crowd:
                 self._left_out("crowd")
             elif box := self._clip(one.box, photo.width, photo.height):
                 boxes[one.image_id].setdefault(one.category, []).append(box)
         where = Path(images).expanduser() if images else folder / split
         for image, categories in boxes.items():
-            file = where / read.photos[image].file_name
+            image_id, file = _id_of(read.photos[image]), where / read.photos[image].file_name
             for name in sorted(categories):
-                sample_id = f"{file.stem}/{name}"
-                self._add(sample_id, file.stem, file, name, categories[name], label=name)
+                sample_id = f"{image_id}/{name}"
+                self._add(sample_id, image_id, file, name, categories[name], label=name)
         self._finish(seed)
+
+
+def _id_of(photo: Photo) -> str:
+    """The file's name, with its folder if it has one."""
+    return PurePosixPath(photo.file_name).with_suffix("").as_posix()

@@ -101,7 +101,10 @@ class Flickr30kEntities(Annotated):
                     self._left_out("scene" if chain in image.scene else "no box")
 
     def _from_xml(self, folder: Path, split: str) -> Iterator[tuple[str, EntitiesImage]]:
-        for name in dict.fromkeys((folder / f"{split}.txt").read_text("utf-8").split()):
+        names = (folder / f"{split}.txt").read_text("utf-8").split()
+        if repeated := len(names) - len(set(names)):
+            self._left_out("duplicate id", repeated)
+        for name in dict.fromkeys(names):
             xml, text = folder / "Annotations" / f"{name}.xml", folder / "Sentences" / f"{name}.txt"
             if not (xml.is_file() and text.is_file()):
                 self._left_out("missing annotation")

@@ -54,7 +54,9 @@ def load_image(source: Sample | Path | str | np.ndarray) -> Image.Image:
     # Pillow's decoders raise anything on broken files: OSError, SyntaxError, struct.error …
     except Exception as error:
         reason = " ".join((str(error) or type(error).__name__).split())
-        raise ImageError(f"{path}: not readable as an image: {reason}") from error
+        told = f"{path}: not readable as an image: {reason}"
+        kind = "no such file" if isinstance(error, FileNotFoundError) else type(error).__name__
+        raise ImageError(told, reason if str(path) not in reason else kind) from error
 
 
 def _from_array(pixels: np.ndarray) -> Image.Image:

@@ -31,7 +31,8 @@ class RefCOCO(Annotated):
         images: The folder of photos; None: as above, in root.
 
     Attributes:
-        skipped: `no text`, `unknown object`, `empty box`, `box outside the image` → expressions.
+        skipped: `no text`, `unknown object`, `empty box`, `box outside the image`, `duplicate id`
+            → expressions, and objects of `instances.json` with the id of another one.
 
     Raises:
         VlgroundError: The folder, an option or a file is not as expected.
@@ -55,6 +56,8 @@ class RefCOCO(Annotated):
         folder = checked_folder(root, "RefCOCO", expected)
         read = read_instances(folder / name / "instances.json")
         where = Path(images).expanduser() if images else folder / train2014
+        if read.repeated:
+            self._left_out("duplicate id", read.repeated)
         path = folder / expected[0]
         refs = read_plain_pickle(path)
         with format_of(path, "RefCOCO"):

@@ -84,7 +84,8 @@ def _of_checkpoint(option: str, choices: Mapping[str, str], checkpoint: str) -> 
     dataset = choices.get("dataset", "")
     for_it = [name for name, entry in meant.items() if dataset in entry.get("datasets", ())]
     general = [name for name, entry in meant.items() if "datasets" not in entry]
-    for name in for_it or general or ["checkpoint"]:
+    also = [name for name, entry in meant.items() if dataset in entry.get("also", ())]
+    for name in [*(for_it or general or ["checkpoint"]), *also]:
         asks = f"model.checkpoint={'FILE' if name == 'checkpoint' else f'DIR/{name}'}"
         facts = facts_of(meant.get(name, {}))
         yield FileNeed(name, None, (name,), facts, f"{option} dataset={dataset}", asks)

@@ -93,7 +93,10 @@ def _continue_or_tell(url: str, part: Path, last: bool) -> bool:
     except HTTPError as error:
         if error.code != 416 or not part.exists():
             raise VlgroundError(f"{url}: {error.code} {error.reason}") from error
-        part.unlink()  # all of it was there, or it was of another file
+        whole = error.headers.get("Content-Range", "").rpartition("/")[2]
+        if whole == str(part.stat().st_size):  # killed before it was checked
+            return True
+        part.unlink()  # of another file
         return False
     except (URLError, ConnectionError, TimeoutError, SSLError, HTTPException) as error:
         reason = error.reason if isinstance(error, URLError) else None

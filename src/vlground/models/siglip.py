@@ -172,7 +172,7 @@ def _tokenizer(name: str | None, revision: str | None) -> Any:  # noqa: ANN401 -
     from transformers import AutoTokenizer
 
     if name is None:
-        raise VlgroundError("model.tokenizer=null: random weights have none beside them")
+        raise VlgroundError("model.tokenizer=null: random weights have none beside them; give one")
     try:
         return AutoTokenizer.from_pretrained(name, revision=revision)
     except (OSError, ValueError, ImportError) as error:
