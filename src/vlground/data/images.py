@@ -14,7 +14,7 @@ What is kept and what is changed:
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from vlground.data.sample import Sample
 from vlground.errors import ImageError
@@ -48,15 +48,25 @@ def load_image(source: Sample | Path | str | np.ndarray) -> Image.Image:
             limit = Image.MAX_IMAGE_PIXELS
             # Pillow only warns here, and raises from twice the limit on.
             if limit is not None and image.width * image.height > limit:
-                raise ImageError(f"{image.width} × {image.height} pixels, over the limit {limit}")
+                told = f"{image.width} × {image.height} pixels, over the limit {limit}"
+                raise ImageError(told, "more pixels than Pillow's limit")
             image.load()
             return _to_rgb(image)
     # Pillow's decoders raise anything on broken files: OSError, SyntaxError, struct.error …
     except Exception as error:
         reason = " ".join((str(error) or type(error).__name__).split())
-        told = f"{path}: not readable as an image: {reason}"
-        kind = "no such file" if isinstance(error, FileNotFoundError) else type(error).__name__
-        raise ImageError(told, reason if str(path) not in reason else kind) from error
+        raise ImageError(f"{path}: not readable as an image: {reason}", _kind(error)) from error
+
+
+def _kind(error: Exception) -> str:
+    """What is counted: the same words for every file that suffers the same."""
+    if isinstance(error, ImageError):
+        return error.reason
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, UnidentifiedImageError):
+        return "no image format"
+    return "truncated" if "truncated" in str(error).lower() else type(error).__name__
 
 
 def _from_array(pixels: np.ndarray) -> Image.Image:
