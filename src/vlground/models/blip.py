@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from vlground.errors import VlgroundError
@@ -17,6 +16,7 @@ from vlground.models.matching import (
     check_vocabulary,
     clip_preprocess,
 )
+from vlground.models.pretrained import load_pretrained
 from vlground.preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -103,29 +103,9 @@ class _Patches(nn.Module):
 
 def _load(pretrained: str, revision: str | None) -> "BlipForImageTextRetrieval":
     from transformers import BlipForImageTextRetrieval
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()  # of a second at most, in the middle of a sweep's lines
-    option = f"model.pretrained={pretrained}"
-    try:
-        network, report = BlipForImageTextRetrieval.from_pretrained(
-            pretrained,
-            revision=revision,
-            dtype=torch.float32,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are refused below, by their names
-        )
-    except OSError as error:
-        told = "not a folder of BLIP, not in the hub's cache, and could not be fetched"
-        raise VlgroundError(f"{option}: {told}") from error
-    except Exception as error:  # every reader has its own for a damaged file
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise VlgroundError(f"{option}: cannot be read: {reason}") from error
-    for complaint in ("missing", "unexpected", "mismatched"):
-        names = sorted(map(str, report[f"{complaint}_keys"]))
-        if names:
-            told = f"{complaint}: {', '.join(names[:5])}"
-            raise VlgroundError(f"{option}: not BLIP for matching; {told}")
+    network: BlipForImageTextRetrieval
+    network = load_pretrained(BlipForImageTextRetrieval, "BLIP", pretrained, revision)
     return network
 
 

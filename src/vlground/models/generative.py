@@ -18,11 +18,11 @@ from vlground.models.attention import find_places
 from vlground.models.generative_attention import Suffix, run_suffix
 from vlground.models.generative_network import (
     load_network,
-    load_tokenizer,
     pixel_statistics,
     random_network,
 )
 from vlground.models.generative_prompt import Asked, Prompt
+from vlground.models.pretrained import load_tokenizer
 from vlground.preprocess import Preprocess
 
 Target = Literal["answer_log_probability", "margin", "text_log_probability"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from vlground.errors import VlgroundError
+from vlground.models.pretrained import load_pretrained
 
 if TYPE_CHECKING:
     from transformers import LlavaForConditionalGeneration
@@ -26,23 +27,6 @@ def pixel_statistics(tower: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return _TOWERS[tower]
 
 
-def load_tokenizer(name: str | None, revision: str | None) -> Any:  # noqa: ANN401 - of any class
-    """Read a tokenizer from a folder or the hub.
-
-    Raises:
-        VlgroundError: If there is none.
-    """
-    from transformers import AutoTokenizer
-
-    if name is None:
-        raise VlgroundError("model.tokenizer=null: random weights have none beside them; give one")
-    try:
-        return AutoTokenizer.from_pretrained(name, revision=revision)
-    except (OSError, ValueError, ImportError) as error:
-        told = f"no tokenizer there, nor in the hub's cache: {_line(error)}"
-        raise VlgroundError(f"model.tokenizer={name}: {told}") from error
-
-
 def load_network(
     pretrained: str, revision: str | None, dtype: torch.dtype
 ) -> "LlavaForConditionalGeneration":
@@ -53,29 +37,10 @@ def load_network(
             its parts is of a kind that is not known here.
     """
     from transformers import LlavaForConditionalGeneration
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()  # in the middle of a sweep's lines
-    option = f"model.pretrained={pretrained}"
-    try:
-        network, report = LlavaForConditionalGeneration.from_pretrained(
-            pretrained,
-            revision=revision,
-            dtype=dtype,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are refused below, by their names
-        )
-    except OSError as error:
-        told = "not a folder of LLaVA, not in the hub's cache, and could not be fetched"
-        raise VlgroundError(f"{option}: {told}") from error
-    except Exception as error:  # every reader has its own for a damaged file
-        raise VlgroundError(f"{option}: cannot be read: {_line(error)}") from error
-    for complaint in ("missing", "unexpected", "mismatched"):
-        names = sorted(map(str, report[f"{complaint}_keys"]))
-        if names:
-            told = f"{complaint}: {', '.join(names[:5])}"
-            raise VlgroundError(f"{option}: not LLaVA; {told}")
-    _check_parts(network.config, option)
+    network: LlavaForConditionalGeneration
+    network = load_pretrained(LlavaForConditionalGeneration, "LLaVA", pretrained, revision, dtype)
+    _check_parts(network.config, f"model.pretrained={pretrained}")
     return network
 
 
@@ -115,7 +80,3 @@ def _check_parts(config: Any, option: str) -> None:  # noqa: ANN401 - of transfo
     if default and vision.model_type == "siglip_vision_model":
         told = "SigLIP has no class token to drop; expected full"
         raise VlgroundError(f"{option}: vision_feature_select_strategy=default: {told}")
-
-
-def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -15,6 +15,7 @@ from vlground.contracts import Encoded, Scorer, TargetLayer
 from vlground.errors import VlgroundError
 from vlground.models.attention import VisionAttention
 from vlground.models.clip import check_prompt
+from vlground.models.pretrained import load_pretrained, load_tokenizer
 from vlground.preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class SiglipScorer(Scorer):
         network = _load(pretrained, revision) if pretrained else _random(architecture)
         self.network = network.eval().requires_grad_(False)
         at = revision if tokenizer is None else None
-        self.tokenizer = _tokenizer(tokenizer or pretrained, at)
+        self.tokenizer = load_tokenizer(tokenizer or pretrained, at)
         text, vision = network.config.text_config, network.config.vision_config
         if len(self.tokenizer) > text.vocab_size:
             told = f"has {len(self.tokenizer)} tokens, but the model knows {text.vocab_size}"
@@ -168,42 +169,10 @@ def _readable(network: "SiglipModel", grid: tuple[int, int]) -> list[TargetLayer
     return targets
 
 
-def _tokenizer(name: str | None, revision: str | None) -> Any:  # noqa: ANN401 - of any class
-    from transformers import AutoTokenizer
-
-    if name is None:
-        raise VlgroundError("model.tokenizer=null: random weights have none beside them; give one")
-    try:
-        return AutoTokenizer.from_pretrained(name, revision=revision)
-    except (OSError, ValueError, ImportError) as error:
-        told = f"no tokenizer there, nor in the hub's cache: {_line(error)}"
-        raise VlgroundError(f"model.tokenizer={name}: {told}") from error
-
-
 def _load(pretrained: str, revision: str | None) -> "SiglipModel":
     from transformers import SiglipModel
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()  # of a second at most, in the middle of a sweep's lines
-    option = f"model.pretrained={pretrained}"
-    try:
-        network, report = SiglipModel.from_pretrained(
-            pretrained,
-            revision=revision,
-            dtype=torch.float32,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are refused below, by their names
-        )
-    except OSError as error:
-        told = "not a folder of SigLIP, not in the hub's cache, and could not be fetched"
-        raise VlgroundError(f"{option}: {told}") from error
-    except Exception as error:  # every reader has its own for a damaged file
-        raise VlgroundError(f"{option}: cannot be read: {_line(error)}") from error
-    for complaint in ("missing", "unexpected", "mismatched"):
-        names = sorted(map(str, report[f"{complaint}_keys"]))
-        if names:
-            told = f"{complaint}: {', '.join(names[:5])}"
-            raise VlgroundError(f"{option}: not SigLIP; {told}")
+    network: SiglipModel = load_pretrained(SiglipModel, "SigLIP", pretrained, revision)
     return network
 
 
@@ -213,7 +182,3 @@ def _random(architecture: Mapping[str, Any] | None) -> "SiglipModel":
     if architecture is None:
         raise VlgroundError("model.pretrained=null: needs model.architecture")
     return SiglipModel(SiglipConfig(**architecture))
-
-
-def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
