@@ -11,19 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import lightning
-import pandas
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
-from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from vlground.contracts import Encoded, Scorer
-from vlground.data.batches import Batch, image_loader
 from vlground.data.sample import Sample
 from vlground.data.shapes.scene import PAIRS, Pair
 from vlground.data.shapes.stream import TextBatch, TextStream
+from vlground.tasks.epochs import EpochTraining
 
 log = logging.getLogger("vlground")
 
@@ -34,12 +30,11 @@ Part = Literal["vision", "text"]
 _PRIOR = 8.0
 
 
-class ShapesTraining(lightning.LightningModule):
+class ShapesTraining(EpochTraining):
     """Trains a scorer on scenes and texts; subclasses say what is made small, and measure it.
 
     Every epoch is a fixed number of steps, a batch depends on (seed, step) alone and nothing is
-    dropped out, so a run that was interrupted and goes on from its last epoch ends with the numbers
-    of one that was not.
+    dropped out.
 
     Args:
         scorer: Trained in place.
@@ -50,12 +45,7 @@ class ShapesTraining(lightning.LightningModule):
             `weight_decay`, `warmup` (steps), `auxiliary` (weight of the pretraining loss beside
             the objective).
         directory: Of the run.
-
-    Attributes:
-        table: After `carry_out`: one row a sample.
     """
-
-    version = 1
 
     def __init__(
         self,
@@ -65,15 +55,21 @@ class ShapesTraining(lightning.LightningModule):
         options: Mapping[str, Any],
         directory: Path,
     ) -> None:
-        super().__init__()
+        super().__init__(samples, options, directory)
         self.automatic_optimization = False
         self.scorer = scorer.requires_grad_(True)
+        self.preprocess = scorer.preprocess
         self.stream = stream
-        self.samples = samples
-        self.options = options
-        self.directory = directory
         self.pairs = nn.Linear(self.cell_width(), len(PAIRS))
-        self.table = pandas.DataFrame()
+
+    @property
+    def all_epochs(self) -> int:
+        """Those of pretraining too."""
+        return self._pretraining + int(self.options["epochs"])
+
+    def trained(self) -> None:
+        """See the base class."""
+        self.scorer.eval().requires_grad_(False)
 
     def cell_width(self) -> int:
         """Channels of `cells`."""
@@ -94,39 +90,6 @@ class ShapesTraining(lightning.LightningModule):
     def objective(self, encoded: Encoded, batch: TextBatch) -> Tensor:
         """What is made small after pretraining."""
         raise NotImplementedError
-
-    def save(self, folder: Path) -> None:
-        """Write the trained weights as the model's class reads them."""
-        raise NotImplementedError
-
-    @staticmethod
-    def check(node: Mapping[str, Any]) -> None:
-        """Nothing can be impossible about it that `of` does not say."""
-
-    def carry_out(self, trainer: lightning.Trainer) -> None:
-        """Train, from the last epoch that was finished; save the model; measure it."""
-        last = self.directory / "checkpoints" / "last.ckpt"
-        trainer.fit_loop.max_epochs = self._pretraining + self.options["epochs"]
-        if last.exists():
-            log.info("goes on from %s", last)
-        trainer.fit(self, ckpt_path=last if last.exists() else None, weights_only=False)
-        self.scorer.eval().requires_grad_(False)
-        for folder in (self.directory / "model", self.options["export"]):
-            if folder is not None and trainer.is_global_zero:
-                self.save(Path(folder))
-        trainer.test(self, verbose=False)
-
-    def configure_callbacks(self) -> list[lightning.Callback]:
-        """A checkpoint at the end of every epoch, in the place of the one before."""
-        folder = str(self.directory / "checkpoints")
-        return [
-            ModelCheckpoint(
-                folder,
-                filename="last",
-                save_on_train_epoch_end=True,
-                enable_version_counter=False,
-            )
-        ]
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Muon for the matrices of the layers, AdamW for all else; vision and text by themselves.
@@ -168,12 +131,6 @@ class ShapesTraining(lightning.LightningModule):
         self._update(loss, done, through, pretraining)
         self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=1)
 
-    def on_train_epoch_end(self) -> None:
-        """Say how far it is."""
-        loss = float(self.trainer.callback_metrics["train/loss"])
-        total = self.trainer.fit_loop.max_epochs
-        log.info("epoch %d of %s: loss %.4f", self.current_epoch + 1, total, loss)
-
     def loss(self, batch: TextBatch, pretraining: bool) -> Tensor:
         """What is made small."""
         encoded = self.encode(batch)
@@ -186,7 +143,7 @@ class ShapesTraining(lightning.LightningModule):
 
     def encode(self, batch: TextBatch) -> Encoded:
         """Resize and normalise the scenes and encode them, with a graph."""
-        preprocess = self.scorer.preprocess
+        preprocess = self.preprocess
         pixels = torch.from_numpy(batch.images).to(self.device).permute(0, 3, 1, 2).float() / 255
         if pixels.shape[-1] != preprocess.size:
             size = (preprocess.size, preprocess.size)
@@ -209,24 +166,6 @@ class ShapesTraining(lightning.LightningModule):
         logits = self.pairs(self.cells(encoded)).logsumexp(dim=1) - _PRIOR
         losses = nn.functional.binary_cross_entropy_with_logits(logits, present, reduction="none")
         return losses.sum(dim=1).mean()
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        """The samples, each image once."""
-        return image_loader(self.samples, self.scorer.preprocess, batch_size=256, num_workers=0)
-
-    def transfer_batch_to_device(
-        self, batch: Batch | int, device: torch.device, dataloader_idx: int
-    ) -> Batch | int:
-        """Move what has tensors."""
-        return batch.to(device) if isinstance(batch, Batch) else batch
-
-    def pictures(self, count: int) -> dict[str, Image.Image]:
-        """None: the maps of a trained model are a run of `task=grounding`."""
-        return {}
-
-    def expected(self, verb: str) -> int:
-        """How many samples this rank will have scored."""
-        return len(self.samples)
 
     @property
     def _pretraining(self) -> int:
