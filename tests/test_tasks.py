@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.cli import ENVIRONMENT
+from tests.cli import ENVIRONMENT, vlground
 from tests.scorers import PatchScorer
 from tests.worlds import planted
 from vlground.cams.baselines import Center, Random, ShuffledText, Uniform
@@ -208,3 +208,14 @@ def test_texts_that_the_model_knows_none_of_are_counted_with_the_reason(tmp_path
     samples = [replace(sample, text="person") for sample in planted(4)]
     task = run(tmp_path, samples, HiResCAM())
     assert set(task.table["skipped"]) == {"unknown to the model: person"}
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("metric=judge_matrix", "metric=judge_matrix: task=grounding is scored by"),
+        ("mask=sigmoid", "mask=sigmoid: task=grounding has only mask=none yet"),
+    ],
+)
+def test_what_another_task_scores_with_is_refused(option: str, told: str, tmp_path: Path) -> None:
+    assert told in vlground(option, "limit=1", "logger=none", cwd=tmp_path, code=1)

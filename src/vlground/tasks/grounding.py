@@ -22,6 +22,7 @@ from vlground.config import build, build_scorer
 from vlground.contracts import CAM, Scorer, check_pair
 from vlground.data.batches import Batch, evidence_loader, image_loader
 from vlground.data.sample import Sample
+from vlground.errors import VlgroundError
 from vlground.metrics import matrix
 from vlground.metrics.grounding import QGroundCAM
 from vlground.store import Evidence, EvidenceStore
@@ -80,12 +81,21 @@ class Grounding(lightning.LightningModule):
 
         Raises:
             ImpossiblePairError: If the CAM cannot read this model.
+            VlgroundError: If it is to be scored by something else.
         """
         node = cell.node
+        metric = build(node["metric"])
+        if not isinstance(metric, QGroundCAM):
+            told = f"metric={cell.choices['metric']}"
+            raise VlgroundError(f"{told}: task=grounding is scored by metric=q_groundcam")
+        if node["mask"]:
+            raise VlgroundError(
+                f"mask={cell.choices['mask']}: task=grounding has only mask=none yet"
+            )
         store = EvidenceStore(cell.runs, cell.stage)
         for path in store.damaged:
             log.warning("%s is torn: what it lost is drawn again", path)
-        task = cls(build(node["metric"]), cell.samples, store)
+        task = cls(metric, cell.samples, store)
         if any(sample.key not in store for sample in cell.samples):
             task.scorer, task.cam = build_scorer(node["model"]), build(node["cam"])
             check_pair(task.scorer, task.cam)
