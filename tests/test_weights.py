@@ -197,3 +197,12 @@ def test_libraries_have_no_weights_of_another_name() -> None:
     with pytest.raises(VlgroundError, match=r"^model\.weights=X: torchvision has IMAGENET1K_V1"):
         library_weights(node)
     assert checksums(node) == {"pretrained": "True"}, "the model itself says it"
+
+
+def test_data_are_looked_for_before_weights_and_a_dry_run_fetches_none(tmp_path: Path) -> None:
+    words = ["-m", "vlground", "model=blip_base", "cam=uniform", "logger=none"]
+    output = python(*words, "dataset=flickr30k_entities", cwd=tmp_path, code=1, **OFFLINE)
+    assert "dataset.root=None: expected a" in output
+    assert "hub's cache" not in output
+    output = python(*words, "sweep.dry_run=true", cwd=tmp_path, **OFFLINE)
+    assert "to do, its weights are not here" in output
