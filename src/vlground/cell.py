@@ -4,7 +4,7 @@ import logging
 import subprocess
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -19,7 +19,14 @@ from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
 from vlground import tracking
-from vlground.config import build_dataset, build_scorer, select, versions
+from vlground.config import (
+    build_dataset,
+    build_scorer,
+    contents,
+    refuse_secrets,
+    select,
+    versions,
+)
 from vlground.data.sample import Sample, manifest
 from vlground.errors import VlgroundError
 from vlground.metrics.matrix import tally
@@ -48,7 +55,7 @@ _PARTIAL = (
     "limit_test_batches",
 )
 # Groups of which a task reads some; what it does not read is no choice of its runs.
-_PARTS = ("model", "cam", "dataset", "metric", "mask")
+_PARTS = ("model", "cam", "dataset", "metric", "mask", "judge")
 _STACK = ("vlground", "torch", "lightning", "timm", "transformers", "grad-cam", "numpy", "scipy")
 
 
@@ -91,6 +98,8 @@ class Cell:
         assert isinstance(node, dict)
         chosen = dict(hydra.runtime.choices)
         read = {*node["task"]["reads"], *node["task"]["scores_with"]}
+        if "judge" in read:
+            refuse_secrets(node["judge"])
         choices = {
             group: option
             for group, option in chosen.items()
@@ -127,6 +136,7 @@ class Cell:
             "task": self.choices["task"],
             "stage": self.stage.description,
             **{group: relevant(self.node[group]) for group in self._scoring},
+            **self._scored_by,
             "data": manifest(self.samples),
             "left_out": self._left_out,
             **selection,
@@ -157,6 +167,25 @@ class Cell:
     def _scoring(self) -> list[str]:
         """Groups whose options the scores depend on, beside those of the stage and the data."""
         return [group for group in self.node["task"]["scores_with"] if group != "dataset"]
+
+    @property
+    def _scored_by(self) -> dict[str, Any]:
+        """Versions and contents of masks and judges; without either, nothing."""
+        named = {group: self.node[group] for group in self._scoring}
+        found = {"versions": versions(list(named.values())), "contents": contents(named)}
+        return {name: value for name, value in found.items() if value}
+
+    def later(self, name: str, groups: Sequence[str], parent: Stage) -> Stage:
+        """A stage that reads the evidence of another one.
+
+        Args:
+            name: Of the stage.
+            groups: Whose options it reads.
+            parent: The stage before it.
+        """
+        named = {group: self.node[group] for group in groups}
+        components = versions(list(named.values()))
+        return Stage(name, components, named, contents(named), (parent.fingerprint,))
 
     @property
     def fingerprint(self) -> str:
@@ -235,8 +264,16 @@ class Cell:
         scores: Mapping[str, Mapping[str, Any]],
         rows: "pandas.DataFrame",
         device: str,
+        details: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Everything that goes into `results.json`."""
+        """Everything that goes into `results.json`.
+
+        Args:
+            scores: Name -> value, low, high, n.
+            rows: One a sample.
+            device: It ran on.
+            details: What else the task has to say; a `matrix` of its own is one.
+        """
         return {
             "task": self.choices["task"],
             "choices": self.choices,
@@ -253,6 +290,7 @@ class Cell:
             "device": device,
             "versions": stack(),
             "git": git_state(),
+            **details,
         }
 
     def save_figures(self, pictures: Mapping[str, Image.Image]) -> dict[str, Path]:

@@ -1,12 +1,14 @@
 """Between Hydra's configuration and objects: the only place that instantiates."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
-from vlground.contracts import CAM, Scorer
+from vlground.contracts import CAM, Judge, Mask, Scorer
 from vlground.data.sample import DataSet, Sample, manifest
 from vlground.errors import VlgroundError
 from vlground.store import checksums
@@ -54,7 +56,7 @@ def build_dataset(node: Node) -> tuple[DataSet, list[Sample], str]:
 
 
 def versions(node: object) -> dict[str, int]:
-    """The `version` of every scorer and CAM named in a node, nested ones too."""
+    """The `version` of every part of a contract named in a node, nested ones too."""
     from hydra.utils import get_object
 
     found: dict[str, int] = {}
@@ -62,12 +64,49 @@ def versions(node: object) -> dict[str, int]:
         target = node.get("_target_")
         if target is not None:
             component = get_object(target)
-            if isinstance(component, type) and issubclass(component, Scorer | CAM):
+            if isinstance(component, type) and issubclass(component, Scorer | CAM | Mask | Judge):
                 found[target] = component.version
     if isinstance(node, Mapping | list):
         for child in node.values() if isinstance(node, Mapping) else node:
             found.update(versions(child))
     return found
+
+
+def contents(named: Mapping[str, Node]) -> dict[str, str]:
+    """Checksums of weights, see `checksums`, and of the prompt that a judge reads.
+
+    Args:
+        named: Group -> its node.
+    """
+    sums = checksums(named)
+    prompt = named.get("judge", {}).get("prompt")
+    if prompt is not None:
+        from vlground.judging.prompt import load_prompt
+
+        sums["judge.prompt"] = load_prompt(prompt).fingerprint
+    return sums
+
+
+def refuse_secrets(judge: Node) -> None:
+    """Refuse options that hold a key or a password, before they are written anywhere.
+
+    Args:
+        judge: Its node, or some of its options.
+
+    Raises:
+        VlgroundError: In a line that does not repeat them.
+
+    >>> refuse_secrets({"base_url": "https://me:secret@host/v1"})
+    Traceback (most recent call last):
+    vlground.errors.VlgroundError: judge.base_url: expected no user, password or query in it
+    """
+    name = judge.get("api_key_env")
+    if name is not None and not re.fullmatch("[A-Z][A-Z0-9_]*", str(name)):
+        told = "expected the NAME of an environment variable, in capitals, not the key itself"
+        raise VlgroundError(f"judge.api_key_env: {told}")
+    address = urlsplit(str(judge.get("base_url") or ""))
+    if address.username or address.password or address.query:
+        raise VlgroundError("judge.base_url: expected no user, password or query in it")
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ an image is encoded once however many texts are asked of it.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -23,7 +23,11 @@ from vlground.errors import ImpossiblePairError
 from vlground.geometry import Frame
 from vlground.preprocess import Preprocess
 
+if TYPE_CHECKING:
+    from vlground.judging.usage import Usage
+
 Kind = Literal["features", "self_attention", "cross_attention", "text_attention"]
+Shows = Literal["masked", "overlay"]
 
 
 @dataclass(eq=False)
@@ -176,9 +180,12 @@ class Mask:
     """Which part of an image is shown, given the map for a text.
 
     Attributes:
+        shows: What a judge is told that it sees: an image without what is hidden, or colours over
+            all of it.
         version: Raised when its numbers change.
     """
 
+    shows: ClassVar[Shows] = "masked"
     version: ClassVar[int] = 1
 
     def weights(self, grid: Tensor, frame: Frame, sample: Sample) -> Tensor:
@@ -260,9 +267,13 @@ class Judge:
     """Scores how well what is shown supports a label.
 
     Attributes:
+        shows: What its prompt says of the picture, see `Mask`; None: it reads no prompt.
+        usage: What came of requests so far, and what they cost.
         version: Raised when its numbers change.
     """
 
+    shows: Shows | None = None
+    usage: "Usage"
     version: ClassVar[int] = 1
 
     def judge(self, requests: Iterable[JudgeRequest]) -> Iterator[tuple[JudgeRequest, Verdict]]:

@@ -12,6 +12,7 @@ import threading
 import time
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf
 
 from vlground.errors import ImpossiblePairError, VlgroundError
+from vlground.labels import CELLS
 
 if TYPE_CHECKING:
     from vlground.cell import Cell
@@ -45,11 +47,27 @@ _cells: Counter[str] = Counter()
 
 def main() -> None:
     """Entry point of `vlground` and `python -m vlground`."""
+    _refuse_secrets(sys.argv[1:])
     try:
         job()
     finally:
         if _cells.total() > 1:
             log.info("%s", ", ".join(f"{count} {what}" for what, count in _cells.items()))
+
+
+def _refuse_secrets(arguments: Sequence[str]) -> None:
+    """Before Hydra writes the command line into a sweep's folder."""
+    given = [argument.partition("=") for argument in arguments]
+    judge = {key[len("judge.") :]: value for key, _, value in given if key.startswith("judge.")}
+    if judge:
+        from vlground.config import refuse_secrets
+
+        for name, values in judge.items():
+            for value in values.split(","):
+                try:
+                    refuse_secrets({name: None if value == "null" else value.strip("'\"")})
+                except VlgroundError as error:
+                    sys.exit(str(error))
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="run")
@@ -86,7 +104,8 @@ def execute(config: DictConfig, multirun: bool = False) -> float | None:
         multirun: Whether the job is one of a sweep.
 
     Returns:
-        The IO_ratio, for Hydra's sweepers; None where it is undefined or nothing was run.
+        The IO_ratio, or a judge's mean score, for Hydra's sweepers; None where it is undefined or
+        nothing was run.
 
     Raises:
         VlgroundError: Whatever the user can mend, in one line; `error.txt` has the traceback.
@@ -126,7 +145,7 @@ def execute(config: DictConfig, multirun: bool = False) -> float | None:
         cell.write_error(error)
         log.error("%s: %s", cell.title, error)
         raise
-    score = results["scores"].get("io_ratio")
+    score = results["scores"].get("io_ratio", results["scores"].get("judge_score"))
     return None if score is None else float(score["value"])
 
 
@@ -154,7 +173,8 @@ def compute(cell: "Cell") -> dict[str, Any]:
         )
         task.carry_out(trainer)
         cell.seconds = time.perf_counter() - started
-        results = cell.results_of(task.scores(), task.table, str(trainer.strategy.root_device))
+        device = str(trainer.strategy.root_device)
+        results = cell.results_of(task.scores(), task.table, device, task.details())
         if trainer.is_global_zero:
             figures = cell.save_figures(task.pictures(node["task"]["overlays"]))
             if logger is not None:
@@ -182,7 +202,7 @@ def quieten() -> None:
 
 def summary(results: dict[str, Any]) -> str:
     """The scores and the counts that fit on a line."""
-    names = ("pointing_game", "io_ratio", "iou_soft", "accuracy")
+    names = ("pointing_game", "io_ratio", "iou_soft", "accuracy", *CELLS, "judge_score")
     scores = results["scores"]
     shown = [f"{name} {scores[name]['value']:.3f}" for name in names if name in scores]
     counts = results["counts"]

@@ -29,13 +29,14 @@ from safetensors.numpy import save as save_arrays
 from vlground.errors import VlgroundError
 from vlground.weights import commit_of, library_file, vocabulary_beside
 
-Evidence = dict[str, np.ndarray | str | int | float | bool | list[float] | None]
+Evidence = dict[str, np.ndarray | str | int | float | bool | list[float] | list[str] | None]
 
-# Options on which no number depends: where something lies (a checksum stands for it) and how much
-# is computed at once.
+# Options on which no number depends: where something lies (a checksum or a label stands for it),
+# how much is computed or asked at once, and what it costs.
 IRRELEVANT = frozenset(
     {"root", "checkpoint", "cache_dir", "pretrained", "tokenizer", "file", "device", "batch_size"}
-    | {"export", "overlays"}
+    | {"export", "overlays", "base_url", "api_key_env", "concurrency", "requests_per_minute"}
+    | {"attempts", "timeout", "backoff", "give_up", "price_in", "price_out"}
 )
 
 # Options whose content counts: weights, class names, maps made elsewhere.

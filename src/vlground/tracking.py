@@ -119,7 +119,7 @@ def title(choices: Mapping[str, str]) -> str:
     >>> title({"model": "clip_rn50", "cam": "gradcam", "dataset": "photos", "mask": "none"})
     'clip_rn50 · gradcam · photos'
     """
-    shown = [choices.get(group) for group in ("model", "cam", "dataset", "mask")]
+    shown = [choices.get(group) for group in ("model", "cam", "dataset", "mask", "judge")]
     return " · ".join(name for name in shown if name and name != "none")
 
 

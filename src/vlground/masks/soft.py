@@ -134,6 +134,8 @@ class Overlay(SoftMask):
         VlgroundError: An option has an impossible value.
     """
 
+    shows = "overlay"
+
     def __init__(
         self,
         opacity: float = 0.5,

@@ -104,6 +104,10 @@ class EpochTraining(lightning.LightningModule):
         """Move what has tensors."""
         return batch.to(device) if isinstance(batch, Batch) else batch
 
+    def details(self) -> dict[str, Any]:
+        """Nothing beside the scores."""
+        return {}
+
     def pictures(self, count: int) -> dict[str, Image.Image]:
         """None: the maps of a trained model are a run of another task."""
         return {}

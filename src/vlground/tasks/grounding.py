@@ -174,6 +174,10 @@ class Grounding(lightning.LightningModule):
         """Means and shares of the table, see `estimates_of`."""
         return estimates_of(self.table, self.metric)
 
+    def details(self) -> dict[str, Any]:
+        """Nothing beside the scores."""
+        return {}
+
     def pictures(self, count: int) -> dict[str, Image.Image]:
         """Overlays of up to `count` samples that have a map, by sample id."""
         drawn: dict[str, Image.Image] = {}
