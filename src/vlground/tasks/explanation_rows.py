@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     import pandas
 
 Row = dict[str, Any]
+
+_COUNTS = ("scores", "cached", "calls", "tokens_in", "tokens_out")
 
 
 def row_of(subject: Subject, evidence: Evidence, verdict: Verdict | None) -> Row:
@@ -122,9 +123,7 @@ def usage_of(judge: Judge, rows: "pandas.DataFrame") -> dict[str, Any]:
         judge: Who was asked, controls included.
         rows: Their models count, whenever they answered.
     """
-    used = asdict(judge.usage)
-    models = Counter(str(model) for model in rows["judge_model"].dropna())
-    found: Mapping[str, Any] = {
-        name: dict(value) if isinstance(value, Counter) else value for name, value in used.items()
-    }
-    return {**found, "models": dict(models), "cost": judge.usage.cost}
+    usage, models = judge.usage, Counter(str(model) for model in rows["judge_model"].dropna())
+    counts = {name: getattr(usage, name) for name in _COUNTS}
+    reasons = {"refusals": dict(usage.refusals), "errors": dict(usage.errors)}
+    return {**counts, **reasons, "models": dict(models), "cost": usage.cost}
