@@ -56,15 +56,18 @@ def build_dataset(node: Node) -> tuple[DataSet, list[Sample], str]:
 
 
 def versions(node: object) -> dict[str, int]:
-    """The `version` of every part of a contract named in a node, nested ones too."""
+    """The `version` of every part named in a node whose evidence is stored, nested ones too."""
     from hydra.utils import get_object
 
+    from vlground.metrics.faithfulness import Faithfulness
+
+    counted = (Scorer, CAM, Mask, Judge, Faithfulness)
     found: dict[str, int] = {}
     if isinstance(node, Mapping):
         target = node.get("_target_")
         if target is not None:
             component = get_object(target)
-            if isinstance(component, type) and issubclass(component, Scorer | CAM | Mask | Judge):
+            if isinstance(component, type) and issubclass(component, counted):
                 found[target] = component.version
     if isinstance(node, Mapping | list):
         for child in node.values() if isinstance(node, Mapping) else node:

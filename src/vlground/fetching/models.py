@@ -24,6 +24,8 @@ from vlground.weights import (
 )
 
 _UNSET = "???"
+_PROCESSOR = "processor_config.json|preprocessor_config.json"
+_CHAT = "chat_template.jinja|chat_template.json|tokenizer_config.json"
 _CARRIED = Path(__file__).parents[1]  # the miniatures'
 
 
@@ -62,9 +64,11 @@ def _of_pretrained(group: str, option: str, node: Node) -> Iterator[Need]:
     if name == _UNSET:
         yield _unset(option, f"{group}.pretrained=NAME")
     elif is_on_hub(name):
-        beside = ("preprocessor_config.json",) if "classes" in node else ()
+        beside: tuple[str, ...] = ("preprocessor_config.json",) if "classes" in node else ()
         if "tokenizer" in node and node["tokenizer"] is None:
             beside = (VOCABULARY,)
+        if group == "judge":
+            beside = (VOCABULARY, _PROCESSOR, _CHAT)
         files = ("config.json", WEIGHTS, *beside)
         yield _on_hub(str(name), node.get("revision"), files, option)
     elif isinstance(name, str):

@@ -17,7 +17,7 @@ road_combined. All is conditioned on the text and works with any scorer; values 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import nan
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
@@ -64,11 +64,14 @@ class Faithfulness:
         noise: Standard deviation of ROAD's noise on removed pixels (pytorch-grad-cam).
         seed: Of that noise, and of the order of pixels that tie; the same for all images.
         batch_size: Perturbed images encoded at once; no score depends on it.
+        version: Raised when the numbers change, so that stored scores are made anew.
 
     >>> Faithfulness(steps=0)
     Traceback (most recent call last):
     vlground.errors.VlgroundError: metric.steps=0: expected a whole number from 1 on
     """
+
+    version: ClassVar[int] = 1
 
     measures: tuple[Measure, ...] = get_args(Measure)
     scale: Literal["auto", "score", "probability", "exp"] = "auto"

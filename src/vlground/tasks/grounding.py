@@ -1,60 +1,46 @@
 """`task=grounding`: does the activation map for a text lie where the text's box is?
 
 `predict_step` makes maps, each stored once, and asks a model that decides whether the text and its
-foil fit; `test_step` scores what is stored.
+foil fit; `test_step` scores what is stored, or what a mask shows by it.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Self
+from typing import Any
 
 import lightning
 import pandas
-import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from vlground import plots
-from vlground.callbacks import EvidenceWriter
 from vlground.cell import Cell
 from vlground.config import build, build_scorer
-from vlground.contracts import CAM, Scorer, check_pair
-from vlground.data.batches import Batch, evidence_loader, image_loader
+from vlground.contracts import Mask, check_pair
+from vlground.data.batches import evidence_loader
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
 from vlground.metrics import matrix
+from vlground.metrics.faithfulness import Faithfulness
 from vlground.metrics.grounding import QGroundCAM
-from vlground.store import Evidence, EvidenceStore
-from vlground.tasks.scoring import (
-    COLUMNS,
-    Columns,
-    draw_evidence,
-    estimates_of,
-    gathered,
-    overlay_of,
-    rows_of,
-    share_of,
-    table_of,
-    unanswerable,
-)
+from vlground.store import EvidenceStore
+from vlground.tasks.evidence import Drawing
+from vlground.tasks.faithful import FaithfulGrounding
+from vlground.tasks.scoring import COLUMNS, Columns, estimates_of, gathered, rows_of, table_of
 
 log = logging.getLogger("vlground")
 
 
-class Grounding(lightning.LightningModule):
+class Grounding(Drawing):
     """One model, one CAM, one metric on one selection of samples.
 
     Args:
         metric: Options of the Q-GroundCAM suite.
         samples: What the run is about.
         store: Evidence of the prediction stage.
+        mask: What it shows is scored, see `vlground.tasks.masked`; None: the map itself.
 
     Attributes:
-        scorer: The model; None if all maps are stored.
-        cam: Likewise.
-        batch_size: Samples (not images) a batch; no result depends on it.
-        num_workers: Processes that load images.
         table: After `Trainer.test`, on every rank: one row a sample, in the order of `samples`.
     """
 
@@ -63,43 +49,41 @@ class Grounding(lightning.LightningModule):
         metric: QGroundCAM,
         samples: Sequence[Sample],
         store: EvidenceStore,
+        mask: Mask | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(samples, store)
         self.metric = metric
-        self.samples = samples
-        self.store = store
-        self.scorer: Scorer | None = None
-        self.cam: CAM | None = None
-        self.batch_size = 16
-        self.num_workers = 0
+        self.mask = mask
         self.table = pandas.DataFrame(columns=COLUMNS)
         self._parts: list[Columns] = []
 
     @classmethod
-    def of(cls, cell: Cell) -> Self:
-        """The task of a cell, with its model loaded if a map is missing.
+    def of(cls, cell: Cell) -> "Grounding | FaithfulGrounding":
+        """The task of a cell, with its model loaded if evidence is missing.
 
         Raises:
             ImpossiblePairError: If the CAM cannot read this model.
             VlgroundError: If it is to be scored by something else.
         """
-        node = cell.node
+        node, choices = cell.node, cell.choices
         metric = build(node["metric"])
+        if isinstance(metric, Faithfulness):
+            if node["mask"]:
+                told = "metric=faithfulness perturbs by the map itself; expected none"
+                raise VlgroundError(f"mask={choices['mask']}: {told}")
+            return FaithfulGrounding.of(cell, metric)
         if not isinstance(metric, QGroundCAM):
-            told = f"metric={cell.choices['metric']}"
-            raise VlgroundError(f"{told}: task=grounding is scored by metric=q_groundcam")
-        if node["mask"]:
+            told = "task=grounding is scored by metric=q_groundcam or metric=faithfulness"
+            raise VlgroundError(f"metric={choices['metric']}: {told}")
+        mask = build(node["mask"]) if node["mask"] else None
+        if not isinstance(mask, Mask | None):
+            raise VlgroundError(f"mask={choices['mask']}: expected a vlground.contracts.Mask")
+        if mask is not None and metric.resolution != "original":
             raise VlgroundError(
-                f"mask={cell.choices['mask']}: task=grounding has only mask=none yet"
+                f"metric.resolution={metric.resolution}: with a mask expected original"
             )
-        store = EvidenceStore(cell.runs, cell.stage)
-        for path in store.damaged:
-            log.warning("%s is torn: what it lost is drawn again", path)
-        task = cls(metric, cell.samples, store)
-        if any(sample.key not in store for sample in cell.samples):
-            task.scorer, task.cam = build_scorer(node["model"]), build(node["cam"])
-            check_pair(task.scorer, task.cam)
-            task.batch_size, task.num_workers = node["batch_size"], node["num_workers"]
+        task = cls(metric, cell.samples, EvidenceStore(cell.runs, cell.stage), mask)
+        task.load(node)
         return task
 
     @staticmethod
@@ -111,50 +95,13 @@ class Grounding(lightning.LightningModule):
         """
         check_pair(build_scorer(node["model"]), build(node["cam"]))
 
-    def configure_callbacks(self) -> list[lightning.Callback]:
-        """What stores the maps."""
-        return [EvidenceWriter(self.store)]
-
     def carry_out(self, trainer: lightning.Trainer) -> None:
         """Draw the maps that are missing and score all."""
-        if self.scorer is not None:
-            trainer.predict(self, return_predictions=False)
-            # Here, because Lightning ends no prediction that had nothing to predict: wait for the
-            # other ranks, so that all evidence is there to be scored.
-            trainer.strategy.barrier()
-            self.store.refresh()
+        self.draw(trainer)
         trainer.test(self, verbose=False)
         missing = matrix.tally(self.table)["missing"]
         if missing and trainer.is_global_zero:
             _say_once(f"no matrix of right or wrong × well or badly grounded: {missing}")
-
-    def expected(self, verb: str) -> int:
-        """How many samples this rank will have `drawn`, or `scored`."""
-        share = self._share()
-        return len(share) if verb == "scored" else sum(s.key not in self.store for s in share)
-
-    def transfer_batch_to_device(
-        self, batch: Batch | list[Sample], device: torch.device, dataloader_idx: int
-    ) -> Batch | list[Sample]:
-        """Move what has tensors; Lightning itself would look into every sample."""
-        return batch.to(device) if isinstance(batch, Batch) else batch
-
-    def predict_dataloader(self) -> DataLoader[Batch]:
-        """This rank's share of the samples whose map is missing and can be drawn."""
-        assert self.scorer is not None
-        assert self.cam is not None
-        mine = [sample for sample in self._share() if sample.key not in self.store]
-        reasons = {sample.key: unanswerable(self.scorer, self.cam, sample) for sample in mine}
-        self.store.append((key, {"skipped": reason}) for key, reason in reasons.items() if reason)
-        askable = [sample for sample in mine if not reasons[sample.key]]
-        return image_loader(askable, self.scorer.preprocess, self.batch_size, self.num_workers)
-
-    def predict_step(self, batch: Batch) -> list[tuple[str, Evidence]]:
-        """Draw the maps of a batch."""
-        assert self.scorer is not None
-        assert self.cam is not None
-        drawn = draw_evidence(self.scorer, self.cam, batch)
-        return [(sample.key, evidence) for sample, evidence in drawn]
 
     def test_dataloader(self) -> DataLoader[Sample]:
         """This rank's share of the samples, all of them with evidence."""
@@ -163,7 +110,8 @@ class Grounding(lightning.LightningModule):
 
     def test_step(self, batch: list[Sample]) -> None:
         """Score the stored maps of some samples."""
-        self._parts += rows_of([(sample, self._stored(sample)) for sample in batch], self.metric)
+        found = [(sample, self.stored(sample)) for sample in batch]
+        self._parts += rows_of(found, self.metric, self.mask)
 
     def on_test_epoch_end(self) -> None:
         """Collect the rows of all ranks."""
@@ -180,20 +128,7 @@ class Grounding(lightning.LightningModule):
 
     def pictures(self, count: int) -> dict[str, Image.Image]:
         """Overlays of up to `count` samples that have a map, by sample id."""
-        drawn: dict[str, Image.Image] = {}
-        for sample in plots.shown(self.samples, count):
-            if sample.key not in self.store or "skipped" in self.store[sample.key]:
-                continue
-            drawn[sample.id] = overlay_of(sample, self.store[sample.key])
-        return drawn
-
-    def _stored(self, sample: Sample) -> Evidence:
-        if sample.key in self.store:
-            return self.store[sample.key]
-        return {"skipped": "not drawn: the trainer is limited"}
-
-    def _share(self) -> list[Sample]:
-        return share_of(self.samples, self.trainer.global_rank, self.trainer.world_size)
+        return self.overlays(count, self.mask)
 
 
 @cache

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from vlground import plots
-from vlground.contracts import CAM, Encoded, Scorer
+from vlground.contracts import CAM, Encoded, Mask, Scorer
 from vlground.data.batches import Batch
 from vlground.data.images import load_image
 from vlground.data.sample import Sample
@@ -27,6 +27,7 @@ from vlground.metrics.grounding import SCORES, QGroundCAM, q_groundcam
 from vlground.metrics.matrix import cells, rightness
 from vlground.metrics.statistics import bootstrap_means
 from vlground.store import Evidence
+from vlground.tasks.masked import score_shown, shown
 
 T = TypeVar("T")
 
@@ -127,12 +128,15 @@ def columns_of(samples: Sequence[Sample], given: Mapping[str, Any]) -> Columns:
     return columns | {name: np.array(columns[name], dtype=object) for name in words}
 
 
-def rows_of(found: Sequence[tuple[Sample, Evidence]], metric: QGroundCAM) -> list[Columns]:
+def rows_of(
+    found: Sequence[tuple[Sample, Evidence]], metric: QGroundCAM, mask: Mask | None = None
+) -> list[Columns]:
     """Rows of samples with any evidence; maps and images of one size are scored together.
 
     Args:
         found: Samples with their evidence, or with why they have none (`skipped`).
         metric: Options of the suite.
+        mask: What it makes of a map is scored; None: the map.
     """
     by_shape: dict[Any, list[tuple[Sample, Evidence]]] = defaultdict(list)
     skipped: dict[Sample, str] = {}
@@ -142,29 +146,36 @@ def rows_of(found: Sequence[tuple[Sample, Evidence]], metric: QGroundCAM) -> lis
             continue
         shape = (*evidence["frame"], *evidence["map"].shape, evidence["constant"])  # type: ignore
         by_shape[shape].append((sample, evidence))
-    parts = [score_evidence(group, metric) for group in by_shape.values()]
+    parts = [score_evidence(group, metric, mask) for group in by_shape.values()]
     if skipped:
         parts.append(columns_of(list(skipped), {"skipped": list(skipped.values())}))
     return parts
 
 
-def score_evidence(group: Sequence[tuple[Sample, Evidence]], metric: QGroundCAM) -> Columns:
+def score_evidence(
+    group: Sequence[tuple[Sample, Evidence]], metric: QGroundCAM, mask: Mask | None = None
+) -> Columns:
     """Rows of samples whose maps and images have the same size.
 
     Args:
         group: Samples with their evidence, none of them skipped.
         metric: Options of the suite.
+        mask: What it makes of a map is scored; None: the map.
     """
     first: Mapping[str, Any] = group[0][1]
     maps = torch.stack([torch.from_numpy(evidence["map"].copy()) for _, evidence in group])  # type: ignore
-    boxes = [sample.boxes for sample, _ in group]
-    columns = score_maps(maps, Frame.from_list(first["frame"]), boxes, metric, first["constant"])
+    samples, frame = [sample for sample, _ in group], Frame.from_list(first["frame"])
+    if mask is None:
+        boxes = [sample.boxes for sample in samples]
+        columns = score_maps(maps, frame, boxes, metric, first["constant"])
+    else:
+        columns = score_shown(maps, frame, samples, metric, mask)
     given: dict[str, Any] = {name: [evidence.get(name) for _, evidence in group] for name in CUT}
     for name in MATCHES:
         given[name] = np.array([evidence.get(name, np.nan) for _, evidence in group])
     io_ratio = np.where(columns["flag"] == "", columns["io_ratio"], np.nan)
     given |= decisions(given, io_ratio, metric)
-    return columns_of([sample for sample, _ in group], columns | given)
+    return columns_of(samples, columns | given)
 
 
 def score_maps(
@@ -249,12 +260,13 @@ def estimates_of(rows: pandas.DataFrame, metric: QGroundCAM) -> dict[str, dict[s
     return {name: asdict(estimate) for name, estimate in estimates.items() if estimate.n}
 
 
-def overlay_of(sample: Sample, evidence: Evidence) -> Image.Image:
-    """The photo under its map, with the boxes; the evidence has a map."""
+def overlay_of(sample: Sample, evidence: Evidence, mask: Mask | None = None) -> Image.Image:
+    """The photo under its map, or under M if a mask makes one of it, with the boxes."""
     frame = Frame.from_list(evidence["frame"])  # type: ignore[arg-type]
-    grid = torch.from_numpy(evidence["map"].copy())[None]  # type: ignore[union-attr]
-    pixels = frame.grid_to_pixels(grid)[0].numpy()
-    return plots.overlay(load_image(sample.image), pixels, sample.boxes)
+    grid = torch.from_numpy(evidence["map"].copy())  # type: ignore[union-attr]
+    weights = None if mask is None else shown(mask, grid, frame, sample)[0]
+    pixels = frame.grid_to_pixels(grid[None])[0] if weights is None else weights
+    return plots.overlay(load_image(sample.image), pixels.numpy(), sample.boxes)
 
 
 def _degenerate(maps: Tensor) -> Tensor:
