@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.browser import Browser
 from tests.cli import command, vlground
+from tests.explanations import make_explanation
 from tests.worlds import planted
 from vlground import plots
 from vlground.geometry import Frame
@@ -220,6 +221,26 @@ def test_compare_agrees_with_python(small: Path, browser: Browser) -> None:
     assert browser.do("return document.querySelectorAll('.pair').length") > 0
     browser.do("document.querySelector('.pair .card').click()")
     assert browser.do("return document.getElementById('sample').open")
+
+
+def test_grounding_and_explanations_on_one_page(tmp_path: Path, browser: Browser) -> None:
+    make_run(tmp_path, "one", "gradcam", pictures=6)
+    make_run(tmp_path, "two", "gradcam", pictures=6)
+    make_explanation(tmp_path)
+    path = build.write_page(tmp_path).path
+    browser.open(path)
+    judged, *maps = sorted(run["path"] for run in data_of(path)["runs"])
+    links = ["runs", "matrix", "notes", *(f"compare={one}" for one in (judged, maps[0]))]
+    links += [f"{view}={one}" for view in ("run", "samples") for one in (judged, maps[0])]
+    for link in links:
+        browser.do(f"location.hash = '{link.replace('/', '%2F')}'")
+        assert browser.do("return document.querySelector('main').innerText.length") > 99, link
+    assert not [event for event in browser.events if event["method"] == "Runtime.exceptionThrown"]
+    browser.do(f"location.hash = 'compare={judged.replace('/', '%2F')}'")
+    text = browser.do("return document.querySelector('main').innerText")
+    assert "No other run" in text, "what a judge says and what boxes say are not subtracted"
+    browser.do(f"location.hash = 'run={maps[0].replace('/', '%2F')}'")
+    assert "judge" not in browser.do("return document.querySelector('main').innerText").lower()
 
 
 def test_a_hundred_runs_stay_under_10_mb(tmp_path: Path, browser: Browser) -> None:

@@ -8,7 +8,10 @@ import pytest
 
 from tests.cli import command
 from vlground.labels import COLUMNS, MATRIX, MATRIX_COLUMNS
-from vlground.report import collect, left_out, markdown, order, table, tables
+from vlground.report import collect
+from vlground.reporting.notes import left_out
+from vlground.reporting.printing import markdown
+from vlground.reporting.tables import order, table, tables
 
 
 def result(dataset: str, model: str, cam: str, decides: bool = False, **counts: int) -> Any:
@@ -96,6 +99,17 @@ def test_baselines_stand_after_the_cams_of_their_model() -> None:
     assert cams == ["gradcam", "zcam", "uniform", "center"]
 
 
+def test_masks_stand_in_the_order_of_their_numbers() -> None:
+    runs = [result("d", "a", "x") for _ in range(3)]
+    for run, alpha in zip(runs, (15, 5.0, 100), strict=True):
+        run["identity"]["mask"] = {"alpha": alpha, "resize": "bicubic", "edge": None}
+        run["overrides"] = [f"mask.alpha={alpha}"]
+    alphas = [run["identity"]["mask"]["alpha"] for run in sorted(runs, key=order)]
+    assert alphas == [5.0, 15, 100]
+    del runs[0]["identity"]
+    assert len(sorted(runs, key=order)) == 3, "a run of an older version has none"
+
+
 def test_what_the_command_line_set_tells_rows_apart() -> None:
     runs = [result("d", "a", "x"), result("d", "a", "x"), result("d", "a", "y")]
     for run, layer in zip(runs, ("8", "7", "8"), strict=True):
@@ -126,10 +140,11 @@ def test_only_what_is_chosen_is_collected(tmp_path: Path) -> None:
 
 
 def test_a_training_has_no_row_among_maps() -> None:
-    training = result("d", "a", "x", decides=True)
-    del training["scores"]["io_ratio"]
+    training = result("d", "a", "x")
+    training["scores"] = {"accuracy": {"value": 0.5, "low": None, "high": None, "n": 60}}
     named = [columns for _, _, columns in tables([training])]
     assert named == [MATRIX_COLUMNS]
+    assert "grounded" not in markdown([training]), "it has no map"
     assert len(tables([training, result("d", "a", "x")])[0][1]) == 1
 
 

@@ -13,8 +13,10 @@ from PIL import Image
 
 from tests import cli
 from tests.cli import command, results, vlground
+from tests.explanations import EVIL, make_explanation
 from tests.wandb_file import OfflineRun
 from tests.wandb_server import KEY, PERSON, Bucket, WandbServer, serving
+from vlground import judged
 from vlground.push import Options, Stored
 from vlground.tracking import flat_scores, samples
 
@@ -395,3 +397,111 @@ def test_a_live_run_online_and_a_server_that_fails(tmp_path: Path, server: Wandb
     assert updated.endswith(f" {PERSON}/vlground/{bucket.id}"), "the run that the live one made"
     assert len(server.buckets) == 3
     assert table(server, bucket) == before
+
+
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One run of a classifier and a judge, offline."""
+    folder = tmp_path_factory.mktemp("explained")
+    cell = ("task=explanation", "model=efficientnet_lite0", "cam=gradcam", "dataset=photos")
+    vlground(*cell, "limit=6", *LABELS, cwd=folder)
+    return folder
+
+
+def test_an_explanation_is_there_live(explained: Path) -> None:
+    (run,) = every(explained)
+    (result,) = results(explained / "runs")
+    assert run.run.display_name == "efficientnet_lite0 · gradcam · photos · sigmoid · reference"
+    assert run.run.job_type == "explanation"
+    for name, score in result["scores"].items():
+        assert run.numbers[f"explanation/{name}"] == score["value"]
+        assert run.numbers.get(f"explanation/{name}_low") == score["low"]
+    assert not [name for name in run.numbers if name == "matrix/accuracy"]
+    for name, count in result["matrix"]["judge"].items():
+        assert run.numbers[f"matrix/count/judge_{name.replace(' ', '_')}"] == count
+    sanity = result["explanation"]["sanity"]
+    assert run.summary["explanation/sanity"] == sanity["verdict"]
+    for name, score in sanity["means"].items():
+        assert run.numbers[f"explanation/sanity/{name}"] == score["value"]
+    assert run.charts["matrix/judge"] == "wandb/confusion_matrix/v1"
+
+
+def test_tables_of_an_explanation(explained: Path) -> None:
+    (run,) = every(explained)
+    (result,) = results(explained / "runs")
+    directory = run.folder.parents[1]
+    samples = run.table("explanation/samples")
+    rows = pandas.read_parquet(directory / "rows.parquet").set_index("id")
+    assert set(samples.columns) == {"id", "overlay", *rows.columns}
+    for name in ("label", "predicted", "score", "description", "justification"):
+        assert samples.column(name) == rows.loc[samples.column("id"), name].tolist()
+    written = {path.read_bytes() for path in (directory / "figures").glob("*.jpg")}
+    assert {path.read_bytes() for path in samples.pictures("overlay")} == written
+    matrix = run.table("matrix/judge_table")
+    assert matrix.columns == list(judged.MATRIX_COLUMNS)
+    counts = {f"{one}_{two}": n for one, two, n, *_ in matrix.data}
+    assert counts.items() <= result["matrix"]["judge"].items()
+    assert [line[3] for line in matrix.data] == [result["scores"][cell]["value"] for cell in counts]
+    classes = run.table("explanation/classes")
+    assert classes.column("class") == list(result["explanation"]["per_class"])
+    (name, *_), place = classes.data[0], classes.columns.index("correct_low")
+    assert (
+        classes.data[0][place] == (result["explanation"]["per_class"][name]["correct_low"]["value"])
+    )
+
+
+def test_a_pushed_explanation_is_the_live_one(
+    explained: Path, tmp_path: Path, server: WandbServer
+) -> None:
+    shutil.copytree(explained / "runs", tmp_path / "runs", symlinks=True)
+    assert [line.split()[0] for line in push(cwd=tmp_path)] == ["created"]
+    (live,) = every(tmp_path)
+    (bucket,) = server.buckets.values()
+    assert bucket.fields["displayName"] == live.run.display_name
+    both = [
+        {k: v for k, v in summary.items() if isinstance(v, int | float | str) and "/" in k}
+        for summary in (bucket.summary, live.summary)
+    ]
+    assert both[0] == both[1]
+    assert {"explanation/sanity", "explanation/usage/calls", "explanation/accuracy"} <= set(both[0])
+    files = [body for body in server.files.values() if body.startswith(b'{"columns"')]
+    tables = [json.loads(body) for body in files]
+    for key in ("explanation/classes", "matrix/judge_table", "explanation/samples"):
+        held = live.table(key)
+        (sent,) = [table["data"] for table in tables if table["columns"] == held.columns]
+        words = [i for i, name in enumerate(held.columns) if name != "overlay"]
+        assert [[row[i] for i in words] for row in sent] == [
+            [row[i] for i in words] for row in held.data
+        ], key
+    drawn = {path.read_bytes() for path in tmp_path.rglob("figures/*.jpg")}
+    assert drawn <= set(server.files.values())
+    assert [line.split()[0] for line in push(cwd=tmp_path)] == ["unchanged"]
+
+    (path,) = tmp_path.rglob("results.json")
+    stored = json.loads(path.read_text())
+    stored["explanation"]["sanity"]["sentence"] = "unsound: not shown that own > black"
+    path.write_text(json.dumps(stored))
+    assert [line.split()[0] for line in push(cwd=tmp_path)] == ["updated"], "words count, too"
+
+
+def test_numbers_and_words_of_a_judge_that_was_asked(tmp_path: Path) -> None:
+    folder = make_explanation(tmp_path, answers=("judge-1", EVIL))
+    result = json.loads((folder / "results.json").read_text())
+    found = flat_scores(result)
+    assert found["explanation/accuracy"] == result["scores"]["accuracy"]["value"]
+    assert not [name for name in found if name.startswith("matrix/") and "/count/" not in name]
+    assert found["explanation/usage/tokens_in"] == 12000
+    assert found["explanation/usage/cost"] == 0.25
+    assert found["explanation/count/errors"] == 2
+    assert found["matrix/count/judge_no_label"] == 1
+    assert found["explanation/sanity/black"] == 0
+    own = result["explanation"]["sanity"]["differences"]["random"]
+    assert found["explanation/sanity/own_minus_random_low"] == own["low"]
+    assert judged.words(result) == {
+        "explanation/sanity": "sound",
+        "explanation/sanity_finding": "sound: own mask above every control",
+        "explanation/judge_models": f"{EVIL} (27), judge-1 (27)",
+    }
+    result["explanation"]["sanity"] = None
+    assert judged.words(result)["explanation/sanity"] == "not tested"
+    assert judged.words({"task": "grounding"}) == judged.numbers({"task": "grounding"}) == {}

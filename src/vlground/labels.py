@@ -34,4 +34,10 @@ MATRIX_NOTES = (
     "are shares of the samples with a decision and a scored map: the decision is correct or wrong, "
     "the map high (IO_ratio ≥ {high}) or low."
 )
+# Of explanation runs. Of the shares only the accuracy has a better end.
+EXPLANATION_COLUMNS = {
+    "accuracy": "accuracy ↑",
+    **{cell: cell.replace("_", " ") for cell in CELLS},
+    "judge_score": "judge score ↑",
+}
 BASELINES = ("uniform", "center", "random", "shuffled_text", "shuffled_text_gscorecam")

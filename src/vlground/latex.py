@@ -5,6 +5,7 @@ from typing import Any
 
 from vlground.labels import BASELINES
 from vlground.published import Comparison, Row, signed
+from vlground.reporting.block import Block
 
 Score = Mapping[str, Any] | None
 
@@ -35,7 +36,7 @@ def scores_table(
 
     Args:
         results: The runs.
-        heads: As `vlground.report.table` gives them, with the rows.
+        heads: As `vlground.reporting.tables.table` gives them, with the rows.
         rows: Of the same runs; their last cells are rewritten.
         columns: Score -> head.
     """
@@ -79,6 +80,12 @@ def comparison_table(
         body.append([*left[2], *(escape(signed(row, name)) for name in names)])
     starts = [3 * place for place in _starts(blocks)]
     return tabular(heads, body, len(heads) - len(names) - 1, starts)
+
+
+def block_table(block: Block) -> str:
+    """Any table, its cells as they are: an interval after its value, nothing ranked."""
+    body = [[escape(" ".join(cell.split())) for cell in row] for row in block.rows]
+    return tabular(block.heads, body, block.words, block.rules)
 
 
 def tabular(

@@ -22,7 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from vlground import tracking
+from vlground import judged, tracking
 from vlground.errors import VlgroundError
 from vlground.store import digest
 
@@ -116,6 +116,8 @@ class Stored:
         columns, lines = tracking.samples(self.rows, self.figures)
         cells = [[_checksum(v) if isinstance(v, Path) else v for v in line] for line in lines]
         shown = [asdict(self.described), tracking.flat_scores(self.results), columns, cells]
+        if said := judged.words(self.results):
+            shown += [said, judged.matrix(self.results), judged.classes(self.results)]
         return digest(shown)
 
     def upload(self, entity: str | None, identifier: str) -> bool:

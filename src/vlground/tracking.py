@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from vlground import judged
 from vlground.labels import CELLS, MATRIX, TEXTS
 from vlground.store import one_line_on_failure, write_json
 
@@ -148,7 +149,8 @@ def send(
 ) -> None:
     """Put scores and counts into the summary, the samples that have a picture into a table.
 
-    The matrix of a model that decides is a plot with its table; of any other it is said why not.
+    The matrix of a model that decides, or of a judge, is a plot with its table; of any other it is
+    said why not.
 
     Args:
         run: Where to.
@@ -158,7 +160,7 @@ def send(
     """
     import wandb
 
-    run.summary.update(flat_scores(results))
+    run.summary.update({**flat_scores(results), **judged.words(results)})
     if missing := results.get("matrix", {}).get("missing"):
         run.summary["matrix/missing"] = missing
     columns, lines = samples(rows, figures)
@@ -169,15 +171,28 @@ def send(
         )
     logged: dict[str, Any] = {f"{results['task']}/samples": table}
     for text, lines in confusion(results).items():
-        # W&B's own confusion matrix, with other words on its two axes.
-        logged[f"matrix/{text}"] = wandb.plot_table(
-            data_table=wandb.Table(columns=list(CONFUSION), data=lines),
-            vega_spec_name="wandb/confusion_matrix/v1",
-            fields={"Actual": "decision", "Predicted": "grounding", "nPredictions": "samples"},
-            string_fields={"title": f"{text} text: decision × grounding"},
-        )
+        title = f"{text} text: decision × grounding"
+        logged[f"matrix/{text}"] = _matrix_plot(CONFUSION, lines, title)
+    if lines := judged.matrix(results):
+        title = "prediction × judge"
+        logged["matrix/judge"] = _matrix_plot(judged.MATRIX_COLUMNS, lines, title)
+    heads, lines = judged.classes(results)
+    if lines:
+        logged[f"{judged.TASK}/classes"] = wandb.Table(columns=heads, data=lines)
     with _pictures_beside(run):
         run.log(logged)
+
+
+def _matrix_plot(columns: Sequence[str], lines: list[list[Any]], title: str) -> Any:  # noqa: ANN401
+    """W&B's own confusion matrix, with other words on its two axes: the first two columns."""
+    import wandb
+
+    return wandb.plot_table(
+        data_table=wandb.Table(columns=list(columns), data=lines),
+        vega_spec_name="wandb/confusion_matrix/v1",
+        fields={"Actual": columns[0], "Predicted": columns[1], "nPredictions": "samples"},
+        string_fields={"title": title},
+    )
 
 
 def close(exit_code: int) -> list[str]:
@@ -202,21 +217,20 @@ def close(exit_code: int) -> list[str]:
 def flat_scores(results: Mapping[str, Any]) -> dict[str, float]:
     """`grounding/io_ratio`, `grounding/io_ratio_low` … and the counts, as in W&B's summary.
 
-    What belongs to the matrix has a namespace of its own: `matrix/matched_correct_high` …
+    What belongs to the matrix of a model that decides has a namespace of its own:
+    `matrix/matched_correct_high` … An explanation's scores stay `explanation/accuracy` …
     """
     task = results["task"]
     numbers: dict[str, float] = {}
     for name, score in results["scores"].items():
-        space = "matrix" if name in MATRIX else task
-        for ending, key in (("", "value"), ("_low", "low"), ("_high", "high"), ("_n", "n")):
-            if score[key] is not None:
-                numbers[f"{space}/{name}{ending}"] = score[key]
+        space = "matrix" if name in MATRIX and task != judged.TASK else task
+        numbers |= judged.ends(f"{space}/{name}", score)
     for name, value in results["counts"].items():
         numbers[f"{task}/count/{name}"] = sum(value.values()) if isinstance(value, dict) else value
     for text in TEXTS:
         for name, count in results.get("matrix", {}).get(text, {}).items():
             numbers[f"matrix/count/{text}_{name}"] = count
-    return numbers
+    return {**numbers, **judged.numbers(results)}
 
 
 def confusion(results: Mapping[str, Any]) -> dict[str, list[list[Any]]]:

@@ -12,7 +12,17 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from vlground.labels import BASELINES, CELLS, COLUMNS, MATRIX, MATRIX_COLUMNS, NOTES
+from vlground.labels import (
+    BASELINES,
+    CELLS,
+    COLUMNS,
+    EXPLANATION_COLUMNS,
+    MATRIX,
+    MATRIX_COLUMNS,
+    NOTES,
+)
+from vlground.metrics.judge_matrix import READINGS
+from vlground.page.explained import explained
 from vlground.page.options import choice_columns, differing
 from vlground.page.pictures import Album, fill, overlays, png, with_map
 from vlground.page.reading import Run, Trouble, read
@@ -20,18 +30,22 @@ from vlground.page.rows import Table, table
 from vlground.page.spreads import pairs
 from vlground.page.strips import Strips
 from vlground.plots import PANEL_GUTTER, PANELS, figure_3
-from vlground.report import beside_published, comparisons, order
+from vlground.report import comparisons
+from vlground.reporting.block import Block
+from vlground.reporting.explanation import judge_notes
+from vlground.reporting.tables import APART, beside_published, order
 from vlground.store import digest, replacing
 
 LIMIT = 9_900_000  # bytes of the page
 ROWS = 3_000_000  # of it for rows
 STRIPS = 4  # samples of a run whose figure 2 is drawn, where there is room
 _SHARE = 0.4  # of the room for pictures that strips may take
-_RECOMMENDED = ("pointing_game", "pg_uncertainty", "io_ratio", "iou_soft", "wdp_binary", "accuracy")
+_GROUNDING = ("pointing_game", "pg_uncertainty", "io_ratio", "iou_soft", "wdp_binary")
+_RECOMMENDED = (*_GROUNDING, *EXPLANATION_COLUMNS)
 _ACCURACIES = {"matched_accuracy": "matched accuracy ↑", "foil_accuracy": "foil accuracy ↑"}
 # In the order in which they run, all in one function: nothing leaks into the page.
 _FIRST = ("dom", "data", "statistics", "charts", "table")
-_SCRIPTS = (*_FIRST, "matrix", "detail", "samples", "compare", "main")
+_SCRIPTS = (*_FIRST, "matrix", "judge", "detail", "samples", "compare", "main")
 
 
 @dataclass(frozen=True)
@@ -51,25 +65,32 @@ class Page:
     troubles: list[Trouble]
 
 
-def write_page(runs: Path) -> Page:
+def write_page(runs: Path, extra: Sequence[Block] = ()) -> Page:
     """Write `report.html` into a folder of runs.
+
+    Args:
+        runs: The folder.
+        extra: Further tables to show on it.
 
     Raises:
         VlgroundError: If it cannot be written there.
     """
     whole, troubles = read(runs)
     whole.sort(key=lambda run: order(run.results))
-    text = page(runs, whole, troubles)
+    text = page(runs, whole, troubles, extra)
     with replacing(runs / "report.html") as temporary:
         temporary.write_text(text, "utf-8")
     return Page(runs / "report.html", len(text.encode()), len(whole), troubles)
 
 
-def page(folder: Path, runs: Sequence[Run], troubles: Sequence[Trouble]) -> str:
+def page(
+    folder: Path, runs: Sequence[Run], troubles: Sequence[Trouble], extra: Sequence[Block] = ()
+) -> str:
     """The page as text, with as many pictures as there is room for."""
     rows = table(runs, ROWS)
     data = _data(runs, troubles, rows)
-    data["published"] = [beside_published(one, "\n") for one in comparisons(folder)]
+    data["extra"] = [_block(one) for one in extra]
+    data["published"] = [_block(beside_published(one)) for one in comparisons(folder)]
     room = LIMIT - len(_html({**data, "pictures": [], "size": "00.0 MB"}).encode())
     album, strips = Album(), Strips(folder)
     spreads = pairs(runs)
@@ -79,7 +100,9 @@ def page(folder: Path, runs: Sequence[Run], troubles: Sequence[Trouble]) -> str:
     seen, note = overlays(album, runs, room - taken)
     for entry, strip, shown in zip(data["runs"], drawn, seen, strict=True):
         entry["strips"], entry["overlays"] = strip, shown
-        entry["noStrips"] = strips.reasons.get(entry["path"], "")
+        # A judge's run is of another paper: that it has no figure 2 needs no reason.
+        judged = entry["explanation"] is not None
+        entry["noStrips"] = "" if judged else strips.reasons.get(entry["path"], "")
     data |= {"pictures": album.pictures, "allStrips": all_drawn, "overlayNote": note}
     size = len(_html({**data, "size": "00.0 MB"}).encode())
     return _html({**data, "size": f"{size / 1e6:.1f} MB"})
@@ -101,11 +124,14 @@ def _data(runs: Sequence[Run], troubles: Sequence[Trouble], rows: Table) -> dict
     telling = differing(results)
     return {
         "groups": choice_columns(results),
-        "labels": {**COLUMNS, **MATRIX_COLUMNS, **_ACCURACIES},
+        "labels": {**COLUMNS, **MATRIX_COLUMNS, **_ACCURACIES, **EXPLANATION_COLUMNS},
+        "judged": list(EXPLANATION_COLUMNS),
+        "readings": READINGS,
         "matrix": MATRIX,
         "cells": CELLS,
         "recommended": _RECOMMENDED,
-        "notes": NOTES,
+        "notes": NOTES if any(r.get("task") not in APART for r in results) else "",
+        "judges": judge_notes([r for r in results if r.get("task") == "explanation"]),
         "panels": PANELS,
         "gutter": 1 / PANEL_GUTTER,
         "samples": rows.samples,
@@ -114,6 +140,7 @@ def _data(runs: Sequence[Run], troubles: Sequence[Trouble], rows: Table) -> dict
         "reasons": rows.reasons,
         "cuts": rows.cuts,
         "foils": rows.foils,
+        "words": rows.words,
         "troubles": [asdict(trouble) for trouble in troubles],
         "runs": [
             {**_run(run), "options": options, "rows": embedded_rows}
@@ -128,7 +155,7 @@ def _run(run: Run) -> dict[str, Any]:
     identity = results.get("identity")
     comparable = [choices.get("dataset"), choices.get("metric")]
     if isinstance(identity, Mapping):
-        comparable += [identity.get("data"), identity.get("metric")]
+        comparable += [identity.get("data"), identity.get("metric"), identity.get("judge")]
     about = ("task", "experiment", "seconds", "device", "versions", "git", "stage", "world")
     return {
         "path": run.path,
@@ -140,10 +167,15 @@ def _run(run: Run) -> dict[str, Any]:
         "scores": results["scores"],
         "counts": results["counts"],
         "matrix": results.get("matrix", {}),
+        "explanation": explained(run),
         "identity": identity,
         "about": {name: results[name] for name in about if name in results},
         "problem": run.problem,
     }
+
+
+def _block(block: Block) -> list[Any]:
+    return [block.caption, block.heads, block.rows, block.notes, block.words]
 
 
 def _html(data: Mapping[str, Any]) -> str:

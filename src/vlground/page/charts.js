@@ -1,6 +1,7 @@
 // Small charts as inline SVG; colours come from the style sheet.
 
 const BINS = 20;
+const JUDGED = [0, 5]; // what a judge can score
 
 function rangeOf(values) {
   const low = values.reduce((a, b) => Math.min(a, b), Infinity);
@@ -33,12 +34,12 @@ function outline(counts, most, width, height) {
   return svg("polyline", { class: "outline", points: `0,${height} ${points.join(" ")} ${width},${height}` });
 }
 
-function histogram(values, estimate, title, other = null) {
+function histogram(values, estimate, title, other = null, ends = null) {
   const kept = values.filter((value) => value !== null);
   const beside = other ? other.filter((value) => value !== null) : [];
   if (!kept.length) return el("p", { class: "quiet" }, "no values");
   const [width, height] = [240, 84];
-  const range = rangeOf(kept.concat(beside));
+  const range = ends || rangeOf(kept.concat(beside));
   const counts = binned(kept, range);
   const others = binned(beside, range);
   const most = Math.max(...counts, ...others);

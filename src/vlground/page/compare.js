@@ -5,7 +5,7 @@ const CHANGED = 12;
 
 function partnersOf(run) {
   return data.runs.filter((other) =>
-    other !== run && other.rows && other.choices.dataset === run.choices.dataset);
+    other !== run && other.rows && other.choices.dataset === run.choices.dataset && !other.explanation === !run.explanation);
 }
 
 function defaultPair(runs) {
@@ -109,7 +109,7 @@ function changed(first, second, pairs, estimate) {
   const cards = candidates.slice(0, CHANGED).map(([pair, value]) => changedCard(first, second, pair, value));
   const of = compareState.pictured ? `of the ${eligible.length} with pictures in both` : `of all ${all.length}`;
   const text = cards.length ? `The ${cards.length} largest differences ${of}.` : `No difference in any ${of}.`;
-  return [el("p", { class: "quiet" }, text), el("div", { class: "pairs" }, cards)];
+  return [el("p", { class: "quiet" }, text), el("div", { class: first.explanation ? "pairs stacked" : "pairs" }, cards)];
 }
 
 function scoreCharts(first, second, pairs) {
@@ -122,7 +122,7 @@ function scoreCharts(first, second, pairs) {
     scatter(points, `${score} of each sample in both runs`, [first.title, second.title],
       (place) => showSample(first, place, null)),
     el("figure", null, el("figcaption", null, el("b", null, label(score)), " bars A, line B"),
-      histogram(a, null, `histogram of ${score} in both runs`, b)));
+      histogram(a, null, `histogram of ${score} in both runs`, b, score === "judge_score" ? JUDGED : null)));
 }
 
 function compareView(runs) {
@@ -132,7 +132,7 @@ function compareView(runs) {
   if (!second) return [el("h1", null, "Compare"), pickers(first, null), el("p", { class: "empty" }, "No other run has this data set.")];
   const pairs = commonSamples(first, second);
   const found = comparisons(first, second, pairs);
-  if (!found.has(compareState.score)) compareState.score = found.keys().next().value;
+  if (!found.has(compareState.score)) compareState.score = found.has("judge_score") ? "judge_score" : found.keys().next().value;
   const box = el("div", null);
   const redraw = () => box.replaceChildren(...comparison(first, second, pairs, found, redraw));
   redraw();

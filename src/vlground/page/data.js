@@ -3,8 +3,8 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 
 function prepareRun(run) {
-  const { model, cam, dataset, mask } = run.choices;
-  run.title = [model, cam, dataset, mask].filter((name) => name && name !== "none").join(" · ");
+  const { model, cam, dataset, mask, judge } = run.choices;
+  run.title = [model, cam, dataset, mask, run.explanation ? judge : ""].filter((name) => name && name !== "none").join(" · ");
   run.optionText = Object.entries(run.options).map(([k, v]) => `${k}=${v}`).join(", ");
   run.name = run.optionText ? `${run.title} (${run.optionText})` : run.title;
   run.overlayOf = new Map(run.overlays);
@@ -17,9 +17,13 @@ function prepareRun(run) {
   run.partial = run.rows !== null && run.samples.length < run.rows.rows;
 }
 
+// Scores of explanations whose samples have a column of another name.
+const COLUMN_OF = { accuracy: "correct", judge_score: "score" };
+
 function columnOf(run, score) {
-  if (!run.rows || !Object.hasOwn(run.rows.columns, score)) return null;
-  return data.columns[run.rows.columns[score]];
+  const name = run.explanation && Object.hasOwn(COLUMN_OF, score) ? COLUMN_OF[score] : score;
+  if (!run.rows || !Object.hasOwn(run.rows.columns, name)) return null;
+  return data.columns[run.rows.columns[name]];
 }
 
 function valueOf(run, score, place) {
@@ -36,12 +40,13 @@ function allScores() {
 }
 
 function scoresOf(run) {
-  return allScores().filter((name) => Object.hasOwn(run.scores, name));
+  const names = run.explanation ? data.judged : allScores();
+  return names.filter((name) => Object.hasOwn(run.scores, name));
 }
 
 function valuesOf(run) {
-  // What has a value for each sample: scores, and the probabilities that text and foil fit.
-  return [...scoresOf(run), "match", "foil_match"].filter((name) => columnOf(run, name));
+  // What has a value for each sample: scores, and the probabilities of what the model says.
+  return [...scoresOf(run), "match", "foil_match", "probability"].filter((name) => columnOf(run, name));
 }
 
 function label(score) {
@@ -54,6 +59,12 @@ function direction(score) {
   return label(score).includes("↓") ? -1 : label(score).includes("↑") ? 1 : 0;
 }
 
+function ranked(run, score) {
+  // What a judge says is not held against others before it is known to look at the picture.
+  const judged = run.explanation && score !== "accuracy";
+  return !run.baseline && run.scores[score] && (!judged || judgeVerdict(run) === "sound");
+}
+
 function bestOf() {
   // For each group of comparable runs and each score the best mean, baselines left out.
   const best = new Map();
@@ -61,7 +72,8 @@ function bestOf() {
   for (const [peers, runs] of groups) {
     if (runs.length < 2) continue;
     for (const score of allScores().filter(direction)) {
-      const values = runs.filter((run) => run.scores[score]).map((run) => run.scores[score].value);
+      const values = runs.filter((run) => ranked(run, score)).map((run) => run.scores[score].value);
+      if (values.length < 2) continue;
       const sign = direction(score);
       const top = fixed(sign * Math.max(...values.map((v) => sign * v)));
       // What looks equal is equally good, and where all are there is nothing to point out.

@@ -1,7 +1,8 @@
 // One run: scores with intervals, histograms, what was not scored, identity.
 
 function scoreTable(run) {
-  const rows = scoresOf(run).filter((score) => !data.matrix.includes(score)).map((score) => {
+  const apart = run.explanation ? [] : data.matrix; // those of the matrix stand in its cells
+  const rows = scoresOf(run).filter((score) => !apart.includes(score)).map((score) => {
     const estimate = run.scores[score];
     const interval = estimate.low === null ? "–" : `${fixed(estimate.low)} – ${fixed(estimate.high)}`;
     return el("tr", null, el("th", { scope: "row", title: score }, label(score)),
@@ -28,6 +29,7 @@ function countFacts(run) {
     ...left.map(([reason, count]) => [`left out: ${count}`, `${reason} (by the data set)`]),
     ["cut to the context", counts.truncated || counts.truncated_foils
       ? `${plural(counts.truncated, "text")}, ${plural(counts.truncated_foils, "foil")}` : ""],
+    ...usageFacts(run),
     ["degenerate", counts.degenerate ? String(counts.degenerate) : "none"],
     ["rows", run.problem || (run.partial ? `${run.samples.length} of ${run.rows.rows} in this page` : "all in this page")],
   ]);
@@ -47,12 +49,14 @@ function choiceFacts(run) {
 }
 
 function histograms(run) {
-  const charts = scoresOf(run).map((score) => {
+  const charts = valuesOf(run).map((score) => {
     const column = columnOf(run, score);
-    if (!column) return null;
+    // Whether a prediction is right is 0 or 1; what the model says of texts is drawn at the matrix.
+    if (!column || score === "accuracy" || score.endsWith("match")) return null;
+    const estimate = run.scores[score] || null;
     const title = `histogram of ${score}`;
-    return el("figure", null, el("figcaption", null, el("b", null, label(score)), ` ${fixed(run.scores[score].value)}`),
-      histogram(column, run.scores[score], title));
+    return el("figure", null, el("figcaption", null, el("b", null, label(score)), estimate ? ` ${fixed(estimate.value)}` : null),
+      histogram(column, estimate, title, null, score === "judge_score" ? JUDGED : null));
   }).filter(Boolean);
   if (!charts.length) return el("p", { class: "empty" }, `No rows to draw: ${run.problem || "none"}.`);
   return el("div", { class: "charts" }, charts);
@@ -68,15 +72,16 @@ function detailView(run) {
   const count = run.overlays.length;
   return [
     el("div", { class: "title" }, el("h1", null, run.title),
-      run.baseline ? el("span", { class: "tag" }, "baseline") : null,
+      run.baseline ? el("span", { class: "tag" }, "baseline") : null, judgeTag(run),
       run.optionText ? el("p", { class: "quiet" }, run.optionText) : null),
     el("div", { class: "bar" }, el("a", { class: "button", href: "#runs" }, "← All runs"),
       el("a", { class: "button", href: runLink("samples", run) }, count ? `Samples (${count} pictures)` : "Samples"),
       el("a", { class: "button", href: runLink("compare", run) }, "Compare with …")),
+    judgeWarning(run),
     el("div", { class: "columns" },
       el("section", null, el("h2", null, "Scores"), scoreTable(run), intervalNote([run])),
       el("section", null, el("h2", null, "Samples"), countFacts(run), el("h2", null, "Choices"), choiceFacts(run))),
-    matrixSection(run),
+    matrixSection(run), ...judgeSections(run),
     el("section", null, el("h2", null, "Distributions over samples"),
       el("p", { class: "quiet" }, "Line: mean. Band: its 95 % interval, where there is one."), histograms(run)),
     el("section", null, identityBlock(run)),
@@ -87,7 +92,8 @@ function intervalNote(runs) {
   const some = runs.some((run) => Object.values(run.scores).some((e) => e.low !== null));
   const none = runs.some((run) => Object.values(run.scores).every((e) => e.low === null));
   const about = "95 % percentile bootstrap over images (samples of one image are dependent)";
+  const judged = runs.some((run) => run.explanation) ? " Shares of explanations: Wilson, where an image has one sample." : "";
   const text = !some ? "No intervals: fewer than 20 images."
-    : `Intervals: ${about}.${none ? " None where a run has fewer than 20 images." : ""}`;
+    : `Intervals: ${about}.${none ? " None where a run has fewer than 20 images." : ""}${judged}`;
   return el("p", { class: "quiet" }, text);
 }

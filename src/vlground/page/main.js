@@ -11,7 +11,7 @@ function runsView() {
   const redraw = () => box.replaceChildren(runsLine(), runTable(redraw));
   redraw();
   return [el("h1", null, "Runs"), tableFilters(redraw), box, intervalNote(data.runs),
-    ...publishedBlocks(), notScoredBlock(), troublesBlock(), el("p", { class: "quiet" }, data.notes)];
+    judgesBlock(), ...tableBlocks(), notScoredBlock(), troublesBlock(), data.notes ? el("p", { class: "quiet" }, data.notes) : null];
 }
 
 function runsLine() {
@@ -25,15 +25,21 @@ function runsLine() {
       : el("span", { class: "quiet" }, hint));
 }
 
-function publishedBlocks() {
-  return data.published.map(([name, heads, rows, notes]) => el("details", { class: "block published", open: true },
-    el("summary", null, name),
+function tableBlocks() {
+  return [...data.extra, ...data.published].map(([caption, heads, rows, notes, words]) => el("details", { class: "block published", open: true },
+    el("summary", null, caption),
     tableBox(el("table", { class: "plain" }, el("thead", null, el("tr", null, heads.map((head) => el("th", { scope: "col" }, head)))),
       el("tbody", null, rows.map((row) => el("tr", null, row.map((cell, place) => {
         const [value, interval] = cell.split("\n");
-        return el("td", { class: place < heads.indexOf("n") ? null : "score" }, value, interval ? el("small", null, interval) : null);
+        return el("td", { class: place < words ? null : "score" }, value, interval ? el("small", null, interval) : null);
       })))))),
     notes.map((note) => el("p", { class: "quiet" }, note))));
+}
+
+function judgesBlock() {
+  if (!data.judges.length) return null;
+  return el("details", { class: "block", open: true, id: "judges" }, el("summary", null, "The judges"),
+    el("ul", null, data.judges.map((line) => el("li", null, line))));
 }
 
 function notScoredBlock() {
@@ -64,7 +70,8 @@ function notesView() {
   const held = data.runs.reduce((sum, run) => sum + run.samples.length, 0);
   const pictures = data.runs.reduce((sum, run) => sum + run.overlays.length, 0);
   const items = [
-    data.notes,
+    ...(data.notes ? [data.notes] : []),
+    ...(data.runs.some((run) => run.explanation) ? data.cells.map((cell) => `Explanations, ${cell.replace("_", " ")}: ${data.readings[cell]}`) : []),
     "Scores lie in 0–1 and larger is better where the arrow points up. Bold and underlined: best mean among the runs on the same samples with the same metric, baselines left out.",
     "Intervals are 95 % percentile bootstrap intervals over images, 2,000 resamples; none under 20 images.",
     "Compare: mean of A − B over the samples that both runs have, resampled over images with seed 0 in this page. vlground.metrics.statistics.paired_difference draws other random numbers; intervals agree within Monte-Carlo error.",

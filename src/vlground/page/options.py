@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-_GROUPS = ("dataset", "model", "cam", "mask", "metric")
+_GROUPS = ("dataset", "model", "cam", "mask", "judge", "metric")
 
 
 def choice_columns(results: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -52,7 +52,7 @@ def _leaves(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         return
     stage = identity.get("stage")
     reads = stage.get("reads") if isinstance(stage, Mapping) else None
-    tree = {name: identity.get(name) for name in ("metric", "mask", "data")}
+    tree = {name: identity.get(name) for name in ("metric", "mask", "judge", "data")}
     tree |= {name: identity.get(name) for name in ("limit", "shard", "sample")}
     if isinstance(reads, Mapping):
         tree |= {name: reads.get(name) for name in ("model", "cam", "precision")}
@@ -67,4 +67,6 @@ def _flat(name: str, node: object) -> Iterator[tuple[str, str]]:
             if key != "_target_":
                 yield from _flat(f"{name}.{key}", child)
     else:
-        yield name, "none" if node is None else str(node)
+        # The command line gives 25 where a file of options says 25.0.
+        whole = isinstance(node, float) and node.is_integer()
+        yield name, "none" if node is None else f"{node:.0f}" if whole else str(node)

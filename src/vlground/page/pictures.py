@@ -9,11 +9,13 @@ from functools import lru_cache
 
 from PIL import Image
 
+from vlground.page.explained import gallery
 from vlground.page.reading import Run
 from vlground.page.rows import rank
 from vlground.store import digest
 
 SMALL = 200  # longer side of overlays that have to be shrunk, in pixels
+_PANELS = 3  # side by side in a picture of an explanation, each at most so large
 _QUALITY = 70
 _KINDS = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp"}
 
@@ -55,17 +57,17 @@ Choose = Callable[[Run], list[str]]
 Draw = Callable[[Run, str], bytes | None]
 
 
-def by_rank(
+def in_turn(
     runs: Sequence[Run], choose: Choose, most: int | None = None
 ) -> Iterator[list[tuple[int, str]]]:
-    """Run and sample id: the first sample by hash of every run, then the second of every run.
+    """Run and sample id: the first choice of every run, then the second of every run.
 
     Args:
         runs: The runs.
-        choose: Ids of a run's samples that can have a picture; no others take a place.
+        choose: Ids of a run's samples that can have a picture, the first choice first.
         most: Samples of each run; all of them if None.
     """
-    orders = [sorted(choose(run), key=rank) for run in runs]
+    orders = [choose(run) for run in runs]
     for place in range(max(map(len, orders), default=0)):
         if most is not None and place >= most:
             return
@@ -73,19 +75,21 @@ def by_rank(
 
 
 def with_map(run: Run) -> list[str]:
-    """Ids of the samples that were not skipped."""
+    """Ids of the samples that were not skipped, by hash."""
     if run.rows is None:
         return []
     rows = run.rows[run.rows["skipped"].isna()] if "skipped" in run.rows else run.rows
-    return [str(name) for name in rows["id"]]
+    return sorted(map(str, rows["id"]), key=rank)
 
 
 def with_overlay(run: Run) -> list[str]:
-    """Ids of the samples whose overlay the run has drawn."""
+    """Ids of the samples whose overlay the run has drawn: its gallery, then the others by hash."""
     drawn = {path.stem for path in (run.folder / "figures").glob("*.jpg")}
     if run.rows is None or not drawn:
         return []
-    return [name for name in map(str, run.rows["id"]) if _stem(name) in drawn]
+    known = {name for name in map(str, run.rows["id"]) if _stem(name) in drawn}
+    first = [name for name in gallery(run) if name in known]
+    return [*first, *sorted(known.difference(first), key=rank)]
 
 
 @lru_cache(maxsize=2**18)
@@ -101,7 +105,7 @@ def fill(
     choose: Choose,
     most: int | None = None,
 ) -> tuple[Shown, bool]:
-    """Add a picture of each run's first sample by hash, then of its second, while they fit.
+    """Add a picture of each run's first choice, then of its second, while they fit.
 
     A rank enters as a whole or not at all, so that runs can be compared picture by picture.
 
@@ -110,7 +114,7 @@ def fill(
         runs: The runs.
         budget: Bytes these pictures may take.
         draw: Run and sample id -> the file's bytes; None if there is no picture.
-        choose: Ids of a run's samples that can have one.
+        choose: Ids of a run's samples that can have one, the first choice first.
         most: Samples of each run at most.
 
     Returns:
@@ -118,7 +122,7 @@ def fill(
     """
     shown: Shown = [[] for _ in runs]
     start, names = album.size, 0
-    for cells in by_rank(runs, choose, most):
+    for cells in in_turn(runs, choose, most):
         length = len(album.pictures)
         entered = []
         for i, name in cells:
@@ -149,7 +153,9 @@ def overlays(album: Album, runs: Sequence[Run], budget: int) -> tuple[Shown, str
     shrunk = f"shrunk to {SMALL} pixels"
     if whole:
         return shown, f"all that the runs have drawn, {shrunk}"
-    return shown, f"as many as fit, {shrunk}, the same samples in every run, chosen by hash"
+    chosen = "the same samples in every run, chosen by hash"
+    galleries = ", after the galleries of explanations" if any(map(gallery, runs)) else ""
+    return shown, f"as many as fit, {shrunk}, {chosen}{galleries}"
 
 
 def stored_overlay(run: Run, sample_id: str) -> bytes | None:
@@ -170,7 +176,8 @@ def _small_overlay(run: Run, sample_id: str) -> bytes | None:
         return None
     with Image.open(io.BytesIO(data)) as image:
         small = image.convert("RGB")
-    small.thumbnail((SMALL, SMALL))
+    panels = _PANELS if run.results.get("task") == "explanation" else 1
+    small.thumbnail((panels * SMALL, SMALL))
     return webp(small, _QUALITY)
 
 

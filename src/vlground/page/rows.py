@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 
 from vlground.labels import CELLS
+from vlground.page.explained import gallery
 from vlground.page.reading import Run
 
 _CODED = ("cell", "foil_cell")  # names of cells become their places in CELLS
+# Of explanations: what was predicted, and what the judge said.
+_WORDS = ("label", "predicted", "description", "justification", "judge_model")
 _TEXT = ("id", "image_id", "text", "foil", "flag", "skipped", "degenerate")
 
 
@@ -27,8 +30,9 @@ class Table:
         reasons: Lists of `[place, reason]` of rows that are not scored.
         cuts: Lists of `[place, column, text as the model read it]`.
         foils: Lists of foils, of runs whose model decided on them.
+        words: Lists of texts, of runs of task=explanation.
         runs: For each run its set, its columns by name, its reasons, its cuts, its foils (or None),
-            and how many rows it has.
+            its words by name, and how many rows it has.
     """
 
     samples: list[list[str]] = field(default_factory=list)
@@ -37,6 +41,7 @@ class Table:
     reasons: list[list[list[Any]]] = field(default_factory=list)
     cuts: list[list[list[Any]]] = field(default_factory=list)
     foils: list[list[str]] = field(default_factory=list)
+    words: list[list[str]] = field(default_factory=list)
     runs: list[dict[str, Any] | None] = field(default_factory=list)
 
 
@@ -49,6 +54,8 @@ def rank(sample_id: str) -> str:
 def table(runs: Sequence[Run], budget: int) -> Table:
     """All rows if their JSON fits the budget in bytes, else those of the same samples in each run.
 
+    Whatever the budget, a run's gallery is there.
+
     Args:
         runs: The runs, with rows or without.
         budget: Bytes.
@@ -59,7 +66,8 @@ def table(runs: Sequence[Run], budget: int) -> Table:
     keep = min(most, max(1, budget // max(1, 3 * cells)))
     while True:
         made = _table(runs, keep)
-        size = len(json.dumps(made.__dict__, separators=(",", ":")).encode())
+        text = json.dumps(made.__dict__, separators=(",", ":"))
+        size = len(text) + 5 * text.count("<")  # which the page writes as \u003c
         if size <= budget or keep <= 1:
             return made
         keep = max(1, min(keep - 1, int(keep * budget / size * 0.95)))
@@ -83,8 +91,9 @@ def _table(runs: Sequence[Run], keep: int) -> Table:
             continue
         rows = run.rows
         if len(rows) > keep:
-            ranks = [rank(str(name)) for name in rows["id"]]
-            rows = rows.iloc[sorted(sorted(range(len(rows)), key=ranks.__getitem__)[:keep])]
+            names = rows["id"].astype(str).tolist()
+            kept = {*sorted(names, key=rank)[:keep], *gallery(run)}
+            rows = rows[[name in kept for name in names]]
         # Two data sets may use the same ids for different images.
         dataset = str(run.results["choices"].get("dataset", ""))
         texts = rows["text"] if "text" in rows else rows["id"]
@@ -113,6 +122,11 @@ def _table(runs: Sequence[Run], keep: int) -> Table:
                 "foils": stored("foils", made.foils, [str(foil or "") for foil in rows["foil"]])
                 if "foil_match" in rows and rows["foil_match"].notna().any()
                 else None,
+                "words": {
+                    name: stored("words", made.words, _said(rows[name]))
+                    for name in (_WORDS if run.results.get("task") == "explanation" else ())
+                    if name in rows
+                },
                 "rows": len(run.rows),
             }
         )
@@ -127,6 +141,10 @@ def _scores(rows: Any) -> list[str]:  # noqa: ANN401 - a DataFrame
 
 def _codes(cells: Any) -> list[int | None]:  # noqa: ANN401 - a Series
     return [CELLS.index(cell) if cell in CELLS else None for cell in cells]
+
+
+def _said(column: Any) -> list[str]:  # noqa: ANN401 - a Series
+    return [text if isinstance(text, str) else "" for text in column]
 
 
 def _cuts(rows: Any) -> list[list[Any]]:  # noqa: ANN401 - a DataFrame

@@ -19,16 +19,20 @@ function inCell(run, place) {
 }
 
 function cellOptions(run) {
-  const cells = [["cell", "matched"], ["foil_cell", "foil"]].filter(([column]) => columnOf(run, column))
-    .flatMap(([column, text]) => data.cells.map((name, code) => [`${column} ${code}`, `${text} ${name.replace("_", " ")}`]));
+  const cells = [["cell", run.explanation ? "" : "matched"], ["foil_cell", "foil"]].filter(([column]) => columnOf(run, column))
+    .flatMap(([column, text]) => data.cells.map((name, code) => [`${column} ${code}`, `${text} ${name.replace("_", " ")}`.trim()]));
   return run.cutsOf.size ? [...cells, ["cut", "cut to the context"]] : cells;
+}
+
+function wordsOf(run, place) {
+  return ["label", "predicted", "description", "justification"].map((name) => wordOf(run, name, place)).join(" ");
 }
 
 function sampleOrder(run) {
   const places = run.samples.map((_, place) => place).filter((place) => {
     const [id, image, text] = run.samples[place];
     return inCell(run, place) && (!sampleState.pictured || run.overlayOf.has(id)) &&
-      matches(`${text} ${id} ${image} ${run.reasonOf.get(place) || ""}`, sampleState.query);
+      matches(`${text} ${id} ${image} ${run.reasonOf.get(place) || ""} ${wordsOf(run, place)}`, sampleState.query);
   });
   if (!columnOf(run, sampleState.sort)) return places;
   const key = (place) => valueOf(run, sampleState.sort, place);
@@ -37,6 +41,7 @@ function sampleOrder(run) {
 }
 
 function sampleCard(run, place, order) {
+  if (run.explanation) return judgedCard(run, place, order);
   const [id, , text] = run.samples[place];
   const reason = run.reasonOf.get(place);
   const main = (columnOf(run, sampleState.sort) && sampleState.sort) || scoresOf(run).find((score) => score === "io_ratio") || scoresOf(run)[0];
@@ -54,14 +59,14 @@ function sampleGrid(run, redraw) {
     redraw();
   } }, `Show more (${order.length - shown.length})`) : null;
   return [el("p", { class: "quiet", "aria-live": "polite" }, sampleNote(run, order.length)),
-    el("div", { class: "grid" }, shown.map((place) => sampleCard(run, place, order))), more];
+    el("div", { class: run.explanation ? "grid strips" : "grid" }, shown.map((place) => sampleCard(run, place, order))), more];
 }
 
 function sampleNote(run, found) {
   if (!run.rows) return `This run has no rows: ${run.problem}.`;
   const pictures = run.overlays.length;
   const parts = [`${found} shown`, `pictures of ${pictures} of ${run.rows.rows} samples`];
-  if (run.partial) parts.push(`scores of ${run.samples.length} of ${run.rows.rows}, the same in every run`);
+  if (run.partial) parts.push(`scores of ${run.samples.length} of ${run.rows.rows}, the same in every run${run.explanation ? ", and the gallery" : ""}`);
   return `${parts.join(" · ")}.`;
 }
 
@@ -102,6 +107,7 @@ function panel(strip, place) {
 }
 
 function figureTwo(run, id) {
+  if (run.explanation) return null;
   if (!run.stripOf.has(id)) {
     const some = run.strips.length ? `drawn for ${run.strips.length} samples of this run, as space allows` : "none for this run";
     return el("p", { class: "quiet" }, `Step by step: ${run.noStrips || some}.`);
@@ -140,14 +146,16 @@ function cuts(run, place) {
 }
 
 function elsewhere(run, id) {
-  const others = data.runs.filter((other) => other.choices.dataset === run.choices.dataset && other.overlayOf.has(id));
+  const others = data.runs.filter((other) => other.choices.dataset === run.choices.dataset &&
+    !other.explanation === !run.explanation && other.overlayOf.has(id));
   if (others.length < 2) return null;
   const cards = others.map((other) => el("button", {
     type: "button", class: "card", "aria-current": other === run, title: other.name,
     click: () => showSample(other, other.placeOf.get(id), null) }, overlay(other, other.placeOf.get(id)),
-  el("span", { class: "text" }, `${other.choices.model} · ${other.choices.cam}`),
-  el("span", { class: "number" }, `IO ${fixed(valueOf(other, "io_ratio", other.placeOf.get(id)))}`)));
-  return [el("h3", null, "The same sample in other runs"), el("div", { class: "grid small" }, cards)];
+  el("span", { class: "text" }, other.explanation ? other.name : `${other.choices.model} · ${other.choices.cam}`),
+  el("span", { class: "number" }, other.explanation ? `${predictionOf(other, other.placeOf.get(id))}: ${scoreOf5(other, other.placeOf.get(id))}`
+    : `IO ${fixed(valueOf(other, "io_ratio", other.placeOf.get(id)))}`)));
+  return [el("h3", null, "The same sample in other runs"), el("div", { class: run.explanation ? "grid strips" : "grid small" }, cards)];
 }
 
 function neighbours(run, place, order) {
@@ -164,10 +172,11 @@ function showSample(run, place, order) {
   const [id, image, text] = run.samples[place];
   const close = el("button", { type: "button", class: "button", click: () => dialog.close() }, "Close");
   dialog.replaceChildren(
-    el("div", { class: "dialog-head" }, el("div", null, el("h2", { id: "sample-title" }, text),
+    el("div", { class: "dialog-head" }, el("div", null, el("h2", { id: "sample-title" }, run.explanation ? predictionOf(run, place) : text),
       el("p", { class: "quiet" }, `${run.name} · ${id} · image ${image}`)),
     el("div", { class: "row" }, neighbours(run, place, order), close)),
-    el("div", { class: "large" }, overlay(run, place), el("div", null, scoreList(run, place), decisions(run, place), cuts(run, place))),
+    el("div", { class: run.explanation ? "large judged" : "large" }, overlay(run, place),
+      el("div", null, run.explanation ? judgement(run, place) : [scoreList(run, place), decisions(run, place), cuts(run, place)])),
     ...[figureTwo(run, id), elsewhere(run, id)].flat().filter(Boolean));
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;

@@ -68,7 +68,7 @@ function headCell(key, text, kind, redraw, hint = null) {
 function scoreCell(run, score, range) {
   const estimate = run.scores[score];
   if (!estimate) return el("td", { class: "score quiet" }, "–");
-  const best = !run.baseline && BEST.get(`${run.peers} ${score}`) === fixed(estimate.value);
+  const best = ranked(run, score) && BEST.get(`${run.peers} ${score}`) === fixed(estimate.value);
   const interval = estimate.low === null ? null
     : el("small", null, `${fixed(estimate.low, 2)}–${fixed(estimate.high, 2)}`);
   return el("td", { class: best ? "score best" : "score", title: best ? "best of its data set" : null },
@@ -76,6 +76,7 @@ function scoreCell(run, score, range) {
 }
 
 function scoreRange(score) {
+  if (score === "judge_score") return JUDGED;
   const estimates = data.runs.map((run) => run.scores[score]).filter(Boolean);
   return rangeOf(estimates.flatMap((e) => [e.low ?? e.value, e.value, e.high ?? e.value]));
 }
@@ -100,7 +101,7 @@ function countCell(run) {
 function runRow(run, scores, ranges, redraw) {
   const cells = CHOICES.map(({ key, text }) => el("td", { class: key === "cam" ? "cam" : "choice", title: text(run) },
     key === "cam" ? el("a", { href: runLink("run", run) }, text(run) || "run") : text(run),
-    key === "cam" && run.baseline ? el("span", { class: "tag" }, "baseline") : null));
+    key === "cam" && run.baseline ? el("span", { class: "tag" }, "baseline") : null, key === "cam" ? judgeTag(run) : null));
   const open = (event) => {
     if (!event.target.closest("a, input, .pick") && !String(getSelection())) location.hash = runLink("run", run);
   };
