@@ -34,6 +34,19 @@ MATRIX_NOTES = (
     "are shares of the samples with a decision and a scored map: the decision is correct or wrong, "
     "the map high (IO_ratio ≥ {high}) or low."
 )
+FAITHFULNESS_COLUMNS = {
+    "deletion": "deletion ↓",
+    "insertion": "insertion ↑",
+    "average_drop": "avg. drop ↓",
+    "average_increase": "avg. increase ↑",
+    "road_morf": "ROAD MoRF ↓",
+    "road_lerf": "ROAD LeRF ↑",
+    "road_combined": "ROAD ↑",
+}
+FAITHFULNESS_NOTES = (
+    "Does the score depend on what the map highlights? No box is read. On the scale of the model's "
+    "score unless metric.scale says otherwise, so models do not compare; CAMs of one model do."
+)
 # Of explanation runs. Of the shares only the accuracy has a better end.
 EXPLANATION_COLUMNS = {
     "accuracy": "accuracy ↑",

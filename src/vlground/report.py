@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vlground.errors import VlgroundError
-from vlground.page.reading import read_results
+from vlground.labels import FAITHFULNESS_COLUMNS
+from vlground.page.reading import Run, read, read_results
 from vlground.published import Comparison, compare, experiments, read_published
 from vlground.reporting.block import Block
 from vlground.reporting.printing import latex, markdown, show
@@ -72,6 +73,14 @@ def _further_tables(
         from vlground.shortcuts.tables import tables as shortcuts
 
         found += shortcuts(runs, chosen)
+    if whole := _chosen_runs(runs, results):
+        from vlground.reporting.agreeing import agreeing
+
+        found += agreeing(whole)
+    if _has("explanation", results):
+        from vlground.alignment.optimum import optimum_block
+
+        found += optimum_block(whole)
     if arguments.human or arguments.acceptance:
         from vlground.alignment import tables as people
 
@@ -80,11 +89,21 @@ def _further_tables(
     return found
 
 
+def _chosen_runs(runs: Path, results: Sequence[Results]) -> list[Run]:
+    """The runs of these results, with their rows where a table needs them."""
+    needed = _has("explanation", results) or any(
+        name in result["scores"] for result in results for name in FAITHFULNESS_COLUMNS
+    )
+    wanted = {result.get("fingerprint") for result in results}
+    whole = read(runs)[0] if needed else []
+    chosen = [run for run in whole if run.results.get("fingerprint") in wanted]
+    return sorted(chosen, key=lambda run: order(run.results))
+
+
 def _write_figures(
     runs: Path, chosen: Mapping[str, str], results: Sequence[Results], arguments: argparse.Namespace
 ) -> None:
     """Histograms of every data set, figure 3, heat maps, curves: what there are runs of."""
-    from vlground.page.reading import read
     from vlground.page.spreads import pairs, singles
     from vlground.plots import figure_3
 

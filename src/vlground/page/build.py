@@ -17,6 +17,7 @@ from vlground.labels import (
     CELLS,
     COLUMNS,
     EXPLANATION_COLUMNS,
+    FAITHFULNESS_COLUMNS,
     MATRIX,
     MATRIX_COLUMNS,
     NOTES,
@@ -41,8 +42,15 @@ ROWS = 3_000_000  # of it for rows
 STRIPS = 4  # samples of a run whose figure 2 is drawn, where there is room
 _SHARE = 0.4  # of the room for pictures that strips may take
 _GROUNDING = ("pointing_game", "pg_uncertainty", "io_ratio", "iou_soft", "wdp_binary")
-_RECOMMENDED = (*_GROUNDING, *EXPLANATION_COLUMNS)
+_RECOMMENDED = (*_GROUNDING, *EXPLANATION_COLUMNS, "deletion", "insertion", "road_combined")
 _ACCURACIES = {"matched_accuracy": "matched accuracy ↑", "foil_accuracy": "foil accuracy ↑"}
+_LABELS = {
+    **COLUMNS,
+    **FAITHFULNESS_COLUMNS,
+    **MATRIX_COLUMNS,
+    **_ACCURACIES,
+    **EXPLANATION_COLUMNS,
+}
 # In the order in which they run, all in one function: nothing leaks into the page.
 _FIRST = ("dom", "data", "statistics", "charts", "table")
 _SCRIPTS = (*_FIRST, "matrix", "judge", "detail", "samples", "compare", "main")
@@ -124,7 +132,7 @@ def _data(runs: Sequence[Run], troubles: Sequence[Trouble], rows: Table) -> dict
     telling = differing(results)
     return {
         "groups": choice_columns(results),
-        "labels": {**COLUMNS, **MATRIX_COLUMNS, **_ACCURACIES, **EXPLANATION_COLUMNS},
+        "labels": _LABELS,
         "judged": list(EXPLANATION_COLUMNS),
         "readings": READINGS,
         "matrix": MATRIX,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from vlground.labels import COLUMNS, MATRIX_NOTES
+from vlground.labels import COLUMNS, FAITHFULNESS_COLUMNS, FAITHFULNESS_NOTES, MATRIX_NOTES
 from vlground.reporting.tables import APART, Results, decides, options
 
 
@@ -10,6 +10,8 @@ def notes(results: Sequence[Results], columns: Mapping[str, str]) -> list[str]:
     """What stands under a table."""
     if columns is COLUMNS:
         return [*not_scored(results), *cut(results), interval_note(results)]
+    if columns is FAITHFULNESS_COLUMNS:
+        return [*not_scored(results), interval_note(results), FAITHFULNESS_NOTES]
     return [matrix_notes(results)] if any(map(decides, results)) else []
 
 

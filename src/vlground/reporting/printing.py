@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from vlground.labels import COLUMNS, NOTES
+from vlground.labels import MATRIX_COLUMNS, NOTES
 from vlground.latex import block_table, scores_table
 from vlground.latex import comparison_table as latex_comparison
 from vlground.published import Comparison
@@ -24,7 +24,7 @@ def grounding_blocks(results: Sequence[Results]) -> list[Block]:
     found = []
     for name, runs, columns in tables(results):
         heads, rows = table(runs, "\n", columns)
-        words = heads.index("n" if columns is COLUMNS else "decisions")
+        words = heads.index("decisions" if columns is MATRIX_COLUMNS else "n")
         found.append(Block(name, heads, rows, notes(runs, columns), words))
     return found
 

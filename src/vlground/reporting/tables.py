@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlground.labels import BASELINES, COLUMNS, MATRIX_COLUMNS
+from vlground.labels import BASELINES, COLUMNS, FAITHFULNESS_COLUMNS, MATRIX_COLUMNS
 from vlground.published import Comparison, comparison_table, interval, lines
 from vlground.reporting.block import Block
 
@@ -12,16 +12,20 @@ APART = ("explanation", "shortcut")  # tasks with tables of their own
 
 
 def tables(results: Sequence[Results]) -> list[tuple[str, list[Results], Mapping[str, str]]]:
-    """Caption, runs and columns of every table: the scores, then the matrix of runs that have it.
+    """Caption, runs and columns of every table: scores, faithfulness, the matrix; of who has them.
 
     One table of scores for all data sets if there are several. Runs of the tasks `APART` are left
     out.
     """
-    others = [result for result in results if result.get("task") not in APART]
+    own = [result for result in results if result.get("task") not in APART]
+    faithful = [r for r in own if any(name in r["scores"] for name in FAITHFULNESS_COLUMNS)]
+    others = [result for result in own if result not in faithful]
     decided = [result for result in others if "accuracy" in result["scores"]]
     whole: list[tuple[str, list[Results], Mapping[str, str]]]
     drawn = [result for result in others if any(name in result["scores"] for name in COLUMNS)]
     whole = [(caption(drawn), drawn, COLUMNS)] if drawn or (others and not decided) else []
+    if faithful:
+        whole.append((f"{caption(faithful)}: faithfulness", faithful, FAITHFULNESS_COLUMNS))
     if decided:
         what = "decision × grounding" if any(map(decides, decided)) else "accuracy"
         whole.append((f"{caption(decided)}: {what}", decided, MATRIX_COLUMNS))
@@ -47,7 +51,7 @@ def table(
     groups = ["dataset", "model"] if several else ["model", "cam"]
     others = [name for name in ("cam", "metric", "mask") if name not in groups]
     groups += [name for name in others if len(options(results, name)) > 1]
-    counted = "n" if columns is COLUMNS else "decisions"
+    counted = "decisions" if columns is MATRIX_COLUMNS else "n"
     settings = differences(results)
     heads = [group.replace("dataset", "data set") for group in groups]
     heads += ["options"] if any(settings) else []
