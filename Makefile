@@ -39,6 +39,10 @@ miniatures: install
 	$(BIN)/vlground experiment=miniature_albef_amc task.export=$(MINIATURES)/mini_albef_amc
 	$(BIN)/vlground experiment=miniature_clip_rn task.export=$(MINIATURES)/mini_clip_rn
 	$(BIN)/vlground experiment=miniature_llava task.export=$(MINIATURES)/mini_llava
+	$(BIN)/vlground experiment=miniature_classifier task.export=$(MINIATURES)/mini_classifier
+	for rate in 25 50 75 95; do $(BIN)/vlground experiment=miniature_classifier_poison_$$rate \
+		task.export=$(MINIATURES)/mini_classifier_poison_$$rate || exit 1; done
+	$(BIN)/vlground experiment=miniature_classifier_scores
 	$(BIN)/vlground experiment=miniature_layers
 	$(BIN)/vlground experiment=miniature_scores
 	$(BIN)/vlground experiment=miniature_scores_clip_rn

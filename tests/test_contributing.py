@@ -23,7 +23,7 @@ def test_your_own_parts_from_any_folder(tmp_path: Path) -> None:
         path.write_text(content)
     command = [sys.executable, "-c", check]
     subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, check=True)
-    first, judged = re.findall(r"vlground (--config-dir .*)", TEXT)
+    first, _ = re.findall(r"vlground (--config-dir .*)", TEXT)
     cams = "cam=mine,gradcam,shuffled_text"
     output = vlground("-m", *first.split(), cams, "logger=none", cwd=tmp_path)
     assert "mine · mine · mine: " in output

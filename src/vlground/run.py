@@ -203,8 +203,8 @@ def quieten() -> None:
 def summary(results: dict[str, Any]) -> str:
     """The scores and the counts that fit on a line."""
     names = ("pointing_game", "io_ratio", "iou_soft", "accuracy", *CELLS, "judge_score")
-    faithful = ("deletion", "insertion", "road_combined")
+    others = ("deletion", "insertion", "road_combined", "delta_logit", "suspects")
     scores = results["scores"]
-    shown = [f"{n} {scores[n]['value']:.3f}" for n in (*names, *faithful) if n in scores]
+    shown = [f"{n} {scores[n]['value']:.3f}" for n in (*names, *others) if n in scores]
     counts = results["counts"]
     return ", ".join([*shown, f"{counts['scored']} of {counts['samples']} samples"])

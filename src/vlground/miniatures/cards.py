@@ -13,6 +13,8 @@ import yaml
 
 from vlground.data.shapes.language import WORDS
 from vlground.errors import VlgroundError
+from vlground.miniatures.classifier_cards import CLASSIFIERS
+from vlground.miniatures.classifier_cards import card as classifier_card
 
 Results = dict[str, Any]
 
@@ -99,6 +101,9 @@ def main(runs: Path, folder: Path) -> None:
     found = [json.loads(path.read_text()) for path in sorted(runs.glob("*/*/results.json"))]
     for name in _WHAT:
         (folder / name / "README.md").write_text(card(name, found, folder / name))
+    for name in CLASSIFIERS:
+        weights = folder / name / "model.safetensors"
+        (folder / name / "README.md").write_text(classifier_card(name, runs, weights))
 
 
 def card(name: str, found: Sequence[Results], folder: Path) -> str:
