@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_dir
 from matplotlib import colormaps
 from omegaconf import OmegaConf
 from PIL import Image, ImageFilter
+from scipy.ndimage import gaussian_filter
 
 from vlground.config import build
 from vlground.contracts import Mask
@@ -170,9 +171,18 @@ def test_what_fills_the_hidden_part() -> None:
     assert (grey[hidden] == 128).all()
     nearest = Sigmoid(clip=False, rounding="nearest")(image, PEAK, frame, sample())
     assert (nearest[shown] == image[shown]).all(), "truncation would take one grey"
-    blur = Sigmoid(fill="blur", blur=0.1, rounding="nearest")(image, PEAK, frame, sample())
-    soft = np.array(Image.fromarray(image).filter(ImageFilter.GaussianBlur(9)))
-    assert (blur[hidden] == soft[hidden]).all()
+    little = Sigmoid(fill="blur", blur=0.03, rounding="nearest")(image, PEAK, frame, sample())
+    soft = np.array(Image.fromarray(image).filter(ImageFilter.GaussianBlur(0.03 * 90)))
+    assert (little[hidden] == soft[hidden]).all()
+    smooth = np.array(Image.fromarray(image).resize((45, 35)).resize((91, 71)))
+    away = np.s_[20:-20, 20:-20]  # from the edges, where every library does otherwise
+    for blur in (0.05, 0.1):
+        much = Sigmoid(fill="blur", blur=blur, rounding="nearest").render(
+            smooth, torch.zeros(71, 91)
+        )
+        sigma = (blur * 91, blur * 91, 0)
+        expected = gaussian_filter(smooth.astype(float), sigma, mode="nearest")
+        assert np.abs(much - expected)[away].max() < 4, blur
     read_only = image.copy()
     read_only.flags.writeable = False
     assert (Sigmoid()(read_only, PEAK, frame, sample()) <= image).all()
