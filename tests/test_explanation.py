@@ -319,3 +319,10 @@ def test_a_map_is_of_the_predicted_class(tmp_path: Path) -> None:
         1,
     )
     assert abs(evidence["probability"] - float(chances.max())) < 1e-3
+
+
+def test_sanity_is_not_tried_on_wrong_predictions(tmp_path: Path) -> None:
+    task = run(tmp_path, photos(30, wrong=30), sanity=24)
+    sanity = task.details()["explanation"]["sanity"]
+    assert (sanity["verdict"], sanity["samples"]) == ("undecided", 0)
+    assert "no image with a right prediction" in sanity["sentence"]

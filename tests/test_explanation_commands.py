@@ -101,6 +101,8 @@ def test_a_grid_of_masks_classifies_once(server: Judgement, tmp_path: Path) -> N
     (stage,) = tmp_path.glob("runs/evidence/explanation-*")
     assert len(list(stage.glob("*.segment"))) == 1, "written by the first cell alone"
     assert len(server.asked) == 4 * 6
+    same = vlground(*asked(server, "task.sanity=0"), cwd=tmp_path)
+    assert "done already" in same, "alpha 25 of the command line is 25.0 of the file"
 
 
 def test_killed_in_the_middle_it_goes_on_without_asking_again(

@@ -49,11 +49,21 @@ _MAGIC = b"VLG1"
 def digest(value: object, length: int = 16) -> str:
     """SHA-256 of the canonical JSON of a value, as `length` hex digits.
 
-    >>> digest({"a": 1, "b": [2.5, None]}) == digest({"b": [2.5, None], "a": 1})
+    25 and 25.0 are one number, whether a file or the command line says it.
+
+    >>> digest({"a": 1, "b": [2.5, None]}) == digest({"b": [2.5, None], "a": 1.0})
     True
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def _canonical(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _canonical(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(child) for child in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def relevant(node: object) -> object:

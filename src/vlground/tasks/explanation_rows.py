@@ -99,7 +99,11 @@ def sanity_of(verdicts: Verdicts, questions: list[Question]) -> dict[str, Any]:
             elif asked is question:
                 failed[f"{setting}: {verdict.outcome}: {verdict.reason}"] += 1
     found = sanity(scores, images)
-    sentence = found.sentence if questions else "undecided: no image could be shown behind controls"
+    sentence = (
+        found.sentence
+        if questions
+        else "undecided: no image with a right prediction was shown again"
+    )
     return {
         "verdict": found.verdict,
         "sentence": sentence,

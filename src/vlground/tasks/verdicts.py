@@ -128,8 +128,8 @@ def sanity_questions(
 ) -> list[Question]:
     """What a judge is asked to find out whether it looks at the picture.
 
-    Images with a right prediction come first, since of a map that misses the object a sound judge
-    likes the complement better; which of them is decided by the hash of their ids.
+    Images with a wrong prediction are left out: of a map that misses the object a sound judge likes
+    the complement better. Which of the others are taken, the hash of their ids decides.
 
     Args:
         mask: Of the run.
@@ -139,7 +139,8 @@ def sanity_questions(
     settings = controls(mask)
     if not settings:
         return []
-    ranked = sorted(explained, key=lambda one: (not one[1]["right"], one[0].key))[:count]
+    able = [one for one in explained if one[1]["right"] or not one[1]["known"]]
+    ranked = sorted(able, key=lambda one: one[0].key)[:count]
     questions = []
     for place, (subject, evidence) in enumerate(ranked):
         predicted = str(evidence["predicted"])
