@@ -32,3 +32,18 @@ def test_faithfulness_stands_beside_grounding_and_judge(tmp_path: Path) -> None:
     assert len({one["stage"] for one in found if one["task"] == "grounding"}) == 1, (
         "maps are shared"
     )
+
+
+def test_masks_are_named_and_chosen_and_a_run_without_a_score_is_a_row(tmp_path: Path) -> None:
+    for mask in ("black", "sigmoid"):
+        vlground("limit=2", f"mask={mask}", *QUICK, cwd=tmp_path)
+    report = ("runs", "--no-page", "--format", "markdown")
+    told = command("vlground.report", *report, cwd=tmp_path)
+    (black,) = [line for line in told.splitlines() if "| black" in line]
+    assert black.split("|")[4].strip() == "0"
+    assert "not_positive (2)" in told
+    alone = command("vlground.report", *report, "mask.alpha=25", cwd=tmp_path)
+    assert "| sigmoid" in alone, "also where all runs have it"
+    assert "black" not in alone
+    said = command("vlground.report", *report, "mask.alpha=7", cwd=tmp_path, code=1)
+    assert "no results.json under it of mask.alpha=7" in said

@@ -84,7 +84,7 @@ def test_a_second_run_makes_no_call_and_errors_are_asked_again(
     first = len(server.asked)
     assert rows(tmp_path)["outcome"].value_counts().to_dict() == {"score": 5, "error": 1}
     told = vlground(*asked(server, "task.sanity=2"), cwd=tmp_path)
-    assert "done already" in told
+    assert "done already (1 not answered: overwrite=true asks again)" in told
     vlground(*asked(server, "task.sanity=2", "overwrite=true"), cwd=tmp_path)
     assert server.asked[first:] == ["espresso"]
     again = asked(server, "task.sanity=2", "overwrite=true", "metric.threshold=4.5")
@@ -144,6 +144,14 @@ def test_impossible_and_malformed_cells_are_one_line(tmp_path: Path) -> None:
     key = "sk-typed-in-the-wrong-place"
     said = vlground("-m", *TASK, "judge=logprobs", f"judge.api_key_env={key}", cwd=tmp_path, code=1)
     assert "expected the NAME of an environment variable" in said
+    said = vlground(*TASK, f"+judge.api_key={key}", cwd=tmp_path, code=1)
+    assert "judge.api_key: a key is given by judge.api_key_env=NAME" in said
+    assert key not in said
+    for option in ("mask.beta=nan", "mask.alpha=abc"):
+        said = vlground(*TASK, option, cwd=tmp_path, code=1)
+        assert f"{option}: expected a number" in said
+        assert "Traceback" not in said
+    assert not [path for path in tmp_path.glob("runs/explanation/*") if "mini_blip" in path.name]
     said = vlground(*TASK, "judge=logprobs", "judge.label=a", cwd=tmp_path, code=1)
     assert "judge.base_url" in said
     for path in tmp_path.rglob("*"):
@@ -163,6 +171,15 @@ def test_a_missing_or_wrong_key_stops_the_run_in_one_line(
     said = vlground(*options, cwd=tmp_path, code=1)
     assert "401" in said
     assert "sk-wrong" not in said
+
+
+def test_an_endpoint_that_is_not_there_leaves_no_results(tmp_path: Path) -> None:
+    judge = ("judge=openai_compatible", "judge.label=x", "judge.base_url=http://127.0.0.1:9/v1")
+    quick = ("judge.model=y", "judge.attempts=1", "judge.backoff=0")
+    said = vlground(*TASK, *judge, *quick, cwd=tmp_path, code=1)
+    assert "the judge answered none of 6 questions: connection (6)" in said
+    assert results(tmp_path / "runs") == []
+    assert len(list(tmp_path.rglob("error.txt"))) == 1
 
 
 def test_the_verdicts_of_two_processes_are_those_of_one(tmp_path: Path) -> None:

@@ -109,6 +109,12 @@ def test_runs_of_several_settings_are_told_apart(tmp_path: Path) -> None:
     assert model.signals["Δ logit (uniform shapes_classification)"] == 2
     (narrowed,) = read_models(tmp_path, {"cam": "uniform"})
     assert narrowed.signals["Δ logit"] == 2
+    by_cam = {block.caption: block.rows[0][4] for block in tables(tmp_path)}
+    assert list(by_cam) == [
+        "does it rely on the artefact?: gradcam shapes_classification",
+        "does it rely on the artefact?: uniform shapes_classification",
+    ]
+    assert set(by_cam.values()) == {"too few clean models of this architecture"}
 
 
 def model(

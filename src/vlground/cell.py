@@ -1,6 +1,7 @@
 """One cell of a sweep: what it computes, where that lies, and how its results are written."""
 
 import logging
+import shutil
 import subprocess
 import traceback
 from collections import Counter
@@ -249,6 +250,12 @@ class Cell:
         finally:
             logging.getLogger().removeHandler(handler)
             handler.close()
+
+    def forget(self) -> None:
+        """Remove the directory of an impossible run, if it has no more than `recorded` made."""
+        made = {".hydra", "config.yaml", "run.log"}
+        if self.directory.is_dir() and {path.name for path in self.directory.iterdir()} <= made:
+            shutil.rmtree(self.directory)
 
     def write_error(self, error: Exception) -> None:
         """Keep the traceback beside what the run would have written."""

@@ -42,6 +42,7 @@ def main() -> None:
     )
     parser.add_argument("overrides", nargs="*", help="experiment=, model=, dataset= … as vlground")
     parser.add_argument("--config-dir", type=Path, help="further options, as vlground --config-dir")
+    parser.add_argument("-m", "--multirun", action="store_true", help="as vlground; not needed")
     parser.add_argument("--dry-run", action="store_true", help="download nothing")
     arguments = parser.parse_intermixed_args()
     if not arguments.overrides:

@@ -119,10 +119,11 @@ def _write_figures(
         drawn |= figures(runs, chosen, arguments.human or (), arguments.reference)
     if _has("shortcut", results):
         from vlground.shortcuts.figure import dose_response_figure
-        from vlground.shortcuts.models import read_models
+        from vlground.shortcuts.models import read_models, settings_of
 
-        if curves := dose_response_figure(read_models(runs, chosen)):
-            drawn["dose_response"] = curves
+        for number, setting in enumerate(settings_of(runs, chosen)):
+            if curves := dose_response_figure(read_models(runs, chosen, setting)):
+                drawn[f"dose_response_{number}" if number else "dose_response"] = curves
     (runs / "figures").mkdir(exist_ok=True)
     for name, picture in drawn.items():
         picture.save(runs / "figures" / f"{name}.png")
@@ -163,12 +164,15 @@ def _is_chosen(results: Results, directory: Path, chosen: Mapping[str, str]) -> 
     shared = directory / "experiments.txt"  # of further experiments that have this cell
     experiments = [results.get("experiment")]
     experiments += shared.read_text().split() if shared.exists() else []
-    return all(
-        bool({*experiments} & {*options.split(",")})
-        if group == "experiment"
-        else results["choices"].get(group) in options.split(",")
-        for group, options in chosen.items()
-    )
+    named = {group: {results["choices"].get(group)} for group in chosen}
+    for group in chosen:
+        part, _, option = group.partition(".")
+        if option:  # mask.alpha=25, as the tables name what differs
+            node = (results.get("identity") or {}).get(part)
+            value = node.get(option) if isinstance(node, Mapping) else None
+            named[group] = {str(value), f"{value:g}" if isinstance(value, float) else str(value)}
+    named["experiment"] = {*experiments}
+    return all(bool(named[group] & {*options.split(",")}) for group, options in chosen.items())
 
 
 def comparisons(runs: Path, chosen: Mapping[str, str] | None = None) -> list[Comparison]:

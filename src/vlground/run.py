@@ -6,6 +6,7 @@ returns it; so every sweep resumes by being started again.
 
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -41,6 +42,8 @@ OmegaConf.register_new_resolver(
 )
 
 
+_SECRET = re.compile("key|secret|password|authorization", re.IGNORECASE)
+
 # What became of the cells of this process, for the last line of a sweep.
 _cells: Counter[str] = Counter()
 
@@ -58,13 +61,17 @@ def main() -> None:
 def _refuse_secrets(arguments: Sequence[str]) -> None:
     """Before Hydra writes the command line into a sweep's folder."""
     given = [argument.partition("=") for argument in arguments]
-    judge = {key[len("judge.") :]: value for key, _, value in given if key.startswith("judge.")}
+    dotted = [(key.lstrip("+~"), value) for key, _, value in given]
+    judge = {key[len("judge.") :]: value for key, value in dotted if key.startswith("judge.")}
     if judge:
         from vlground.config import refuse_secrets
 
         for name, values in judge.items():
             for value in values.split(","):
                 try:
+                    if _SECRET.search(name) and name != "api_key_env":
+                        told = f"judge.{name}: a key is given by judge.api_key_env=NAME"
+                        raise VlgroundError(f"{told}, the environment variable that holds it")
                     refuse_secrets({name: None if value == "null" else value.strip("'\"")})
                 except VlgroundError as error:
                     sys.exit(str(error))
@@ -122,7 +129,7 @@ def execute(config: DictConfig, multirun: bool = False) -> float | None:
         cell.identify()
         results = cell.results()
         if results is not None:
-            log.info("%s: done already, %s", cell.title, cell.directory)
+            log.info("%s: done already%s, %s", cell.title, unanswered(results), cell.directory)
             _cells["done already"] += 1
             if not cell.node["sweep"]["dry_run"]:
                 cell.join_experiment(results)
@@ -139,6 +146,7 @@ def execute(config: DictConfig, multirun: bool = False) -> float | None:
                 log.info("%s: %s  %s", cell.title, summary(results), cell.directory)
             _cells["done now"] += 1
     except ImpossiblePairError as error:
+        cell.forget()
         raise ImpossiblePairError(f"{cell.title}: impossible, {error}") from error
     except Exception as error:
         _cells["failed"] += 1
@@ -198,6 +206,13 @@ def quieten() -> None:
         "Found .* in eval mode",  # training drops nothing out
     ):
         warnings.filterwarnings("ignore", message)
+
+
+def unanswered(results: dict[str, Any]) -> str:
+    """How many questions a judge did not answer, and how to ask them again."""
+    flags = results["counts"]["flagged"]
+    count = sum(n for flag, n in flags.items() if flag.startswith(("error: ", "refusal: ")))
+    return f" ({count} not answered: overwrite=true asks again)" if count else ""
 
 
 def summary(results: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from math import isfinite
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -63,7 +64,10 @@ def _canonical(value: object) -> object:
         return {key: _canonical(child) for key, child in value.items()}
     if isinstance(value, list | tuple):
         return [_canonical(child) for child in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    if isinstance(value, float):
+        # Not a number is no option's value; who reads it says so, and its run has to lie somewhere.
+        return (int(value) if value.is_integer() else value) if isfinite(value) else str(value)
+    return value
 
 
 def relevant(node: object) -> object:

@@ -1,6 +1,7 @@
 """Faithfulness beside loops over pixels and beside pytorch-grad-cam."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from itertools import pairwise
 from typing import Any
 
@@ -375,4 +376,4 @@ def test_the_option_file_has_the_defaults() -> None:
     node = OmegaConf.to_container(OmegaConf.load(CONF / "metric" / "faithfulness.yaml"))
     assert isinstance(node, dict)
     assert build({str(key): value for key, value in node.items()}) == Faithfulness()
-    assert set(node) - {"_target_"} == set(Faithfulness.__dataclass_fields__)
+    assert set(node) - {"_target_"} == {field.name for field in fields(Faithfulness)}

@@ -59,6 +59,8 @@ def annotate(directory: Path, output: Path, samples: int, seed: int, mode: Mode)
     """
     if samples < 1:
         raise VlgroundError(f"--samples {samples}: expected 1 or more")
+    if not output.absolute().parent.is_dir():
+        raise VlgroundError(f"--output {output}: there is no such folder")
     results, rows = _run(directory)
     # Of the blind page's samples nothing depends on what the judge said.
     asked = rows[rows["outcome"].isin(["score"] if mode == "acceptance" else _SEEN)]
@@ -79,6 +81,8 @@ def annotate(directory: Path, output: Path, samples: int, seed: int, mode: Mode)
 def _run(directory: Path) -> tuple[Any, Any]:
     import pandas
 
+    if not (directory / "results.json").exists():
+        raise VlgroundError(f"{directory}: no finished run there")
     results = read_results(directory / "results.json")
     if isinstance(results, str):
         raise VlgroundError(f"{directory}: {results}")

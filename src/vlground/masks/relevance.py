@@ -28,6 +28,16 @@ def one_of(option: str, value: str, allowed: Sequence[str]) -> None:
         raise VlgroundError(f"mask.{option}={value}: expected {', '.join(allowed)}")
 
 
+def check_number(option: str, value: object) -> None:
+    """Make sure that `mask.option` is a number.
+
+    Raises:
+        VlgroundError: It is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise VlgroundError(f"mask.{option}={value}: expected a number")
+
+
 def maskable(grid: Tensor) -> str | None:
     """Why a raw map shows nothing that could be masked; None if it does.
 

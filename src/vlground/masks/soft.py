@@ -11,7 +11,15 @@ from vlground.contracts import Mask
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
 from vlground.geometry import Frame
-from vlground.masks.relevance import NORMALISE, RESIZE, Normalise, Resize, one_of, relevance
+from vlground.masks.relevance import (
+    NORMALISE,
+    RESIZE,
+    Normalise,
+    Resize,
+    check_number,
+    one_of,
+    relevance,
+)
 
 Fill = Literal["black", "grey", "blur"]
 Rounding = Literal["truncate", "nearest"]
@@ -74,6 +82,8 @@ class Sigmoid(SoftMask):
         blur: float = 0.05,
         rounding: Rounding = "truncate",
     ) -> None:
+        for option, value in (("alpha", alpha), ("beta", beta), ("blur", blur)):
+            check_number(option, value)
         if not 0 < alpha < np.inf:
             raise VlgroundError(f"mask.alpha={alpha}: expected a number above 0")
         if not 0 <= beta <= 1:
@@ -152,6 +162,7 @@ class Overlay(SoftMask):
     ) -> None:
         from matplotlib import colormaps
 
+        check_number("opacity", opacity)
         if not 0 <= opacity <= 1:
             raise VlgroundError(f"mask.opacity={opacity}: expected a number from 0 to 1")
         if colormap not in colormaps:

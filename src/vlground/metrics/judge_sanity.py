@@ -73,7 +73,9 @@ def sanity(
         seed: Seed of the resamples.
         level: Coverage of the intervals.
 
-    >>> sanity({"own": {"1": 5.0}, "black": {"1": 5.0}}, {"1": "a"}).failed
+    >>> names = [str(number) for number in range(20)]
+    >>> alike = dict.fromkeys(names, 5.0)
+    >>> sanity({"own": alike, "black": alike}, {name: name for name in names}).failed
     ('own > black',)
     """
     failed, left_open, differences = [], {}, {}
@@ -88,10 +90,10 @@ def sanity(
         low, value = made.difference.low, made.difference.value
         if made.difference.n == 0:
             left_open[name] = "no sample has both scores"
-        elif value <= 0 or (low is not None and low <= 0):
-            failed.append(name)
         elif low is None:
             left_open[name] = f"fewer than {MIN_IMAGES} images"
+        elif value <= 0 or low <= 0:
+            failed.append(name)
     means = {}
     for setting, column in scores.items():
         values = np.array(list(column.values()), dtype=np.float64)

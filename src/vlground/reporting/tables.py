@@ -22,7 +22,8 @@ def tables(results: Sequence[Results]) -> list[tuple[str, list[Results], Mapping
     others = [result for result in own if result not in faithful]
     decided = [result for result in others if "accuracy" in result["scores"]]
     whole: list[tuple[str, list[Results], Mapping[str, str]]]
-    drawn = [result for result in others if any(name in result["scores"] for name in COLUMNS)]
+    # A run of which every sample is flagged has no score, and is a row all the same.
+    drawn = [r for r in others if r.get("task") == "grounding" or set(COLUMNS) & set(r["scores"])]
     whole = [(caption(drawn), drawn, COLUMNS)] if drawn or (others and not decided) else []
     if faithful:
         whole.append((f"{caption(faithful)}: faithfulness", faithful, FAITHFULNESS_COLUMNS))
@@ -51,6 +52,8 @@ def table(
     groups = ["dataset", "model"] if several else ["model", "cam"]
     others = [name for name in ("cam", "metric", "mask") if name not in groups]
     groups += [name for name in others if len(options(results, name)) > 1]
+    if "mask" not in groups and options(results, "mask") not in ([""], ["none"]):
+        groups.append("mask")
     counted = "decisions" if columns is MATRIX_COLUMNS else "n"
     settings = differences(results)
     heads = [group.replace("dataset", "data set") for group in groups]

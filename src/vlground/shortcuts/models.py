@@ -56,20 +56,33 @@ class Model:
     shortcut: Mapping[str, Any] | None = None
 
 
-def read_models(runs: Path, chosen: Mapping[str, str] | None = None) -> list[Model]:
+def settings_of(runs: Path, chosen: Mapping[str, str] | None = None) -> list[str]:
+    """The settings (CAM, data set, options) of the runs of `task=shortcut`, see `read_models`."""
+    measured = (results for results, _ in _measured(runs, chosen or {}))
+    return list(dict.fromkeys(_setting(r) for r in measured if r["task"] == "shortcut"))
+
+
+def read_models(
+    runs: Path, chosen: Mapping[str, str] | None = None, setting: str | None = None
+) -> list[Model]:
     """The classifiers that a folder has runs of `task=shortcut` or `task=explanation` of.
 
     Args:
         runs: The folder.
         chosen: Group -> options, separated by commas, of the runs that are read; trainings are read
             all. `experiment` among them is not looked at: these runs belong together.
+        setting: Of `settings_of`: the only runs of `task=shortcut` that are read; None: all.
 
     Returns:
         By architecture, poison rate and seed. Where there are runs of several settings (CAMs,
         masks, judges …), each signal is named with its setting.
     """
     trained = dict(_trainings(runs))
-    measured = list(_measured(runs, chosen or {}))
+    measured = [
+        (results, folder)
+        for results, folder in _measured(runs, chosen or {})
+        if setting is None or results["task"] != "shortcut" or _setting(results) == setting
+    ]
     settings = {
         task: {_setting(results) for results, _ in measured if results["task"] == task}
         for task in _TASKS

@@ -8,7 +8,7 @@ from vlground.metrics.resampling import Statistic
 from vlground.metrics.statistics import Estimate
 from vlground.published import interval
 from vlground.reporting.block import Block
-from vlground.shortcuts.models import Model, read_models
+from vlground.shortcuts.models import Model, read_models, settings_of
 from vlground.shortcuts.verdict import LEVEL, Verdict, names_of, power, responses, verdicts
 
 _SIGNALS = (
@@ -26,21 +26,29 @@ def tables(runs: Path, chosen: Mapping[str, str] | None = None) -> list[Block]:
         runs: The folder.
         chosen: See `read_models`.
     """
-    models = read_models(runs, chosen)
-    if all(model.shortcut is None for model in models):
-        return []
+    settings = settings_of(runs, chosen)
+    blocks: list[Block] = []
+    for setting in settings:
+        name = f": {setting}" if len(settings) > 1 else ""
+        blocks += _of_setting(read_models(runs, chosen, setting), name)
+    return blocks
+
+
+def _of_setting(models: Sequence[Model], name: str) -> list[Block]:
+    models = [model for model in models if model.shortcut is not None]
     known = [model for model in models if model.poison is not None]
     judged = verdicts(models)
-    blocks = [_verdicts(judged)]
+    blocks = [_verdicts(judged, name)]
     for architecture in dict.fromkeys(model.architecture for model in known):
         same = [model for model in known if model.architecture == architecture]
         if len({model.poison for model in same}) > 1:
             own = [one for one in judged if one.model in same]
-            blocks += [_responses(same[0].name, same), *_powers(same[0].name, own)]
+            title = same[0].name + name
+            blocks += [_responses(title, same), *_powers(title, own)]
     return blocks
 
 
-def _verdicts(found: Sequence[Verdict]) -> Block:
+def _verdicts(found: Sequence[Verdict], name: str) -> Block:
     signals = names_of([one.model for one in found])
     rows = []
     for one in found:
@@ -57,7 +65,7 @@ def _verdicts(found: Sequence[Verdict]) -> Block:
         _SIGNALS,
         "Intervals are over pictures.",
     ]
-    return Block("does it rely on the artefact?", heads, rows, notes, words=5)
+    return Block(f"does it rely on the artefact?{name}", heads, rows, notes, words=5)
 
 
 def _signal(verdict: Verdict, signal: str) -> str:

@@ -141,6 +141,7 @@ class Explanation(lightning.LightningModule):
         share = self._share(trainer.global_rank, trainer.world_size)
         questions = [self._own(subject) for subject in share if self._sent(subject)]
         self.verdicts.ask(self.judge, questions)
+        self.verdicts.check(questions)
         if trainer.is_global_zero:
             shown = [(s, self.store[s.key]) for s in self.subjects.values() if self._sent(s)]
             self._asked = sanity_questions(self.verdicts.mask, shown, self.sanity)
@@ -211,6 +212,8 @@ class Explanation(lightning.LightningModule):
         sanity = sanity_of(self.verdicts, self._asked)
         if sanity["verdict"] == "unsound":
             log.warning("the judge is %s", sanity["sentence"])
+        if self.table["correct"].isna().all():
+            log.warning("no label is a class of this model: no prediction is right or wrong")
         explanation = {
             "per_class": {
                 label: {name: asdict(one) for name, one in found.items() if one.n}

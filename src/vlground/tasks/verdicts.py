@@ -6,6 +6,7 @@ not evidence: they are counted by the run that met them, and the next one asks a
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 
 from vlground.contracts import Judge, JudgeRequest, Mask, Verdict
 from vlground.data.images import load_image
-from vlground.errors import ImageError, ImpossiblePairError
+from vlground.errors import ImageError, ImpossiblePairError, VlgroundError
 from vlground.masks.controls import Black, Complement, Full, RandomPlace
 from vlground.masks.soft import Crop, SoftMask
 from vlground.metrics.judge_sanity import OWN
@@ -24,6 +25,7 @@ from vlground.tasks.explaining import Subject, frame_of, grid_of
 log = logging.getLogger("vlground")
 
 SHUFFLED = "shuffled_label"
+_PROMPTS = {"overlay": "judge.prompt=overlay", "masked": "judge.prompt=full"}
 _TELL = 30.0  # seconds between two lines
 _KEPT = ("score", "description", "justification", "model", "tokens_in", "tokens_out")
 
@@ -96,6 +98,18 @@ class Verdicts:
                 log.info("judged %d of %d, %.1f a second", done, len(open_ones), rate)
         self.store.refresh()
 
+    def check(self, questions: Sequence[Question]) -> None:
+        """Make sure that somebody answered: else there is nothing to score, and nothing to keep.
+
+        Raises:
+            VlgroundError: If all questions ended in errors, not even in a refusal.
+        """
+        known = [self.of(question) for question in questions]
+        if known and all(verdict.outcome == "error" for verdict in known):
+            reasons = Counter(verdict.reason for verdict in known)
+            told = ", ".join(f"{reason} ({count})" for reason, count in reasons.items())
+            raise VlgroundError(f"the judge answered none of {len(known)} questions: {told}")
+
     def _requests(self, questions: Mapping[str, Question]) -> Iterator[JudgeRequest]:
         masks = controls(self.mask) | {OWN: self.mask, SHUFFLED: self.mask}
         for key, question in questions.items():
@@ -160,7 +174,7 @@ def check_judge(mask: Mask, judge: Judge) -> None:
     """
     if judge.shows is not None and judge.shows != mask.shows:
         told = f"its words are about a picture that is {judge.shows}, the mask's is {mask.shows}"
-        raise ImpossiblePairError(f"judge.prompt: {told}")
+        raise ImpossiblePairError(f"judge.prompt: {told}; take {_PROMPTS[mask.shows]}")
 
 
 def _request(key: str, question: Question, mask: Mask) -> JudgeRequest:
