@@ -11,16 +11,30 @@ from PIL import Image
 from torch import Tensor
 
 from vlground import plots
+from vlground.config import build_scorer
 from vlground.contracts import CAM, Mask
 from vlground.data.batches import Batch
 from vlground.data.images import load_image
 from vlground.data.sample import Sample
+from vlground.errors import ImpossiblePairError
 from vlground.geometry import Frame
 from vlground.masks.relevance import maskable
 from vlground.models.classifier import ImageClassifier
 from vlground.store import Evidence, digest
 
 SEPARATOR = " | "  # between the labels of an image
+
+
+def classifier_of(node: Mapping[str, Any]) -> ImageClassifier:
+    """The classifier of a configuration.
+
+    Raises:
+        ImpossiblePairError: If its model is none.
+    """
+    scorer = build_scorer(node["model"])
+    if not isinstance(scorer, ImageClassifier):
+        raise ImpossiblePairError("this model is no classifier, and predicts no class")
+    return scorer
 
 
 @dataclass(frozen=True, eq=False)

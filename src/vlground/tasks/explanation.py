@@ -18,16 +18,24 @@ from torch.utils.data import DataLoader
 from vlground import plots
 from vlground.callbacks import EvidenceWriter
 from vlground.cell import Cell
-from vlground.config import build, build_scorer
+from vlground.config import build
 from vlground.contracts import CAM, Judge, check_pair
 from vlground.data.batches import Batch, evidence_loader, image_loader
 from vlground.data.sample import Sample
-from vlground.errors import ImpossiblePairError, VlgroundError
+from vlground.errors import VlgroundError
 from vlground.metrics import judge_matrix
 from vlground.metrics.judge_matrix import JUDGE_MATRIX, JudgeMatrix
 from vlground.models.classifier import ImageClassifier
 from vlground.store import Evidence, EvidenceStore
-from vlground.tasks.explaining import Subject, degenerate, explain, side_by_side, subjects_of
+from vlground.tasks.evidence import LIMITED, predict_all, warn_of_damage
+from vlground.tasks.explaining import (
+    Subject,
+    classifier_of,
+    degenerate,
+    explain,
+    side_by_side,
+    subjects_of,
+)
 from vlground.tasks.explanation_rows import Row, gallery, row_of, sanity_of, usage_of
 from vlground.tasks.scoring import gathered, share_of
 from vlground.tasks.verdicts import (
@@ -106,13 +114,13 @@ class Explanation(lightning.LightningModule):
         stage = cell.stage
         store = EvidenceStore(cell.runs, stage)
         verdicts = EvidenceStore(cell.runs, cell.later("verdict", ("mask", "judge"), stage))
-        for path in (*store.damaged, *verdicts.damaged):
-            log.warning("%s is torn: what it lost is made again", path)
+        for one in (store, verdicts):
+            warn_of_damage(one)
         sanity = int(node["task"]["sanity"])
         task = cls(metric, cell.samples, store, Verdicts(verdicts, mask), judge, sanity)
         task.gallery = int(node["task"]["gallery"])
         if any(subject.key not in store for subject in task.subjects.values()):
-            task.scorer, task.cam = _classifier(node), build(node["cam"])
+            task.scorer, task.cam = classifier_of(node), build(node["cam"])
             check_pair(task.scorer, task.cam)
             task.batch_size, task.num_workers = node["batch_size"], node["num_workers"]
         return task
@@ -124,7 +132,7 @@ class Explanation(lightning.LightningModule):
         Raises:
             ImpossiblePairError: If they do not.
         """
-        check_pair(_classifier(node), build(node["cam"]))
+        check_pair(classifier_of(node), build(node["cam"]))
         if node["mask"]:
             check_judge(build(node["mask"]), build(node["judge"]))
 
@@ -135,9 +143,7 @@ class Explanation(lightning.LightningModule):
     def carry_out(self, trainer: lightning.Trainer) -> None:
         """Draw the maps that are missing, ask what was not asked, fill the rows."""
         if self.scorer is not None:
-            trainer.predict(self, return_predictions=False)
-            trainer.strategy.barrier()
-            self.store.refresh()
+            predict_all(self, trainer, self.store)
         share = self._share(trainer.global_rank, trainer.world_size)
         questions = [self._own(subject) for subject in share if self._sent(subject)]
         self.verdicts.ask(self.judge, questions)
@@ -251,7 +257,7 @@ class Explanation(lightning.LightningModule):
     def _stored(self, subject: Subject) -> Evidence:
         if subject.key in self.store:
             return self.store[subject.key]
-        return {"skipped": "not drawn: the trainer is limited"}
+        return {"skipped": LIMITED}
 
     def _obstacle(self, sample: Sample) -> str | None:
         """Why no map of this image can be drawn, in words that are counted."""
@@ -266,10 +272,3 @@ class Explanation(lightning.LightningModule):
     def _share(self, rank: int, count: int) -> list[Subject]:
         firsts = [subject.sample for subject in self.subjects.values()]
         return [self.subjects[sample.id] for sample in share_of(firsts, rank, count)]
-
-
-def _classifier(node: Mapping[str, Any]) -> ImageClassifier:
-    scorer = build_scorer(node["model"])
-    if not isinstance(scorer, ImageClassifier):
-        raise ImpossiblePairError("this model is no classifier, and predicts no class")
-    return scorer

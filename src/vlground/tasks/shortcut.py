@@ -5,7 +5,6 @@ tried by blanking. `predict_step` stores what the classifier makes of every pict
 stored too; `test_step` fills rows.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Self
@@ -20,12 +19,12 @@ from torch.utils.data import DataLoader
 from vlground import plots
 from vlground.callbacks import EvidenceWriter
 from vlground.cell import Cell
-from vlground.config import build, build_scorer
+from vlground.config import build
 from vlground.contracts import CAM, check_pair
 from vlground.data.batches import Batch, evidence_loader, image_loader
 from vlground.data.images import load_image
 from vlground.data.sample import Sample
-from vlground.errors import ImpossiblePairError, VlgroundError
+from vlground.errors import VlgroundError
 from vlground.geometry import boxes_to_mask
 from vlground.metrics.bias import Intervention, intervention
 from vlground.metrics.proportions import share
@@ -35,11 +34,10 @@ from vlground.shortcuts.options import Search
 from vlground.shortcuts.trials import Suspect, blanked
 from vlground.store import Evidence, EvidenceStore, digest, relevant
 from vlground.tasks.blanking import Blanking, suspects_of
-from vlground.tasks.evidence import LIMITED
+from vlground.tasks.evidence import LIMITED, predict_all, warn_of_damage
+from vlground.tasks.explaining import classifier_of
 from vlground.tasks.pairs import Pair, examine, pairs_of, row_of
 from vlground.tasks.scoring import gathered, overlay_of, share_of, unanswerable
-
-log = logging.getLogger("vlground")
 
 _COVERED = 0.5  # of an artefact, from which on a region hits it
 
@@ -96,13 +94,13 @@ class Shortcut(lightning.LightningModule):
         node, stage = cell.node, cell.stage
         store = EvidenceStore(cell.runs, stage)
         tried = EvidenceStore(cell.runs, cell.later("blanking", (), stage))
-        for path in (*store.damaged, *tried.damaged):
-            log.warning("%s is torn: what it lost is made again", path)
+        for one in (store, tried):
+            warn_of_damage(one)
         pairs = pairs_of(cell.samples, node["dataset"])
-        blanking = Blanking(tried, lambda: _classifier(node))
+        blanking = Blanking(tried, lambda: classifier_of(node))
         task = cls(node["task"], pairs, store, blanking)
         if any(task.key(sample) not in store for sample in cell.samples):
-            task.scorer, task.cam = _classifier(node), build(node["cam"])
+            task.scorer, task.cam = classifier_of(node), build(node["cam"])
             check_pair(task.scorer, task.cam)
             if (count := len(task.scorer.classes.indices(task.target))) != 1:
                 told = f"names {count} classes of model={cell.choices['model']}, expected one"
@@ -117,7 +115,7 @@ class Shortcut(lightning.LightningModule):
         Raises:
             ImpossiblePairError: If they do not.
         """
-        check_pair(_classifier(node), build(node["cam"]))
+        check_pair(classifier_of(node), build(node["cam"]))
 
     def configure_callbacks(self) -> list[lightning.Callback]:
         """What stores the pictures' evidence."""
@@ -126,9 +124,7 @@ class Shortcut(lightning.LightningModule):
     def carry_out(self, trainer: lightning.Trainer) -> None:
         """Examine the pictures that are missing, search and try, fill the rows."""
         if self.scorer is not None:
-            trainer.predict(self, return_predictions=False)
-            trainer.strategy.barrier()
-            self.store.refresh()
+            predict_all(self, trainer, self.store)
         if trainer.is_global_zero:
             found = {s.id: (s, self._stored(s)) for s in self.samples}
             shown = {n: one for n, one in found.items() if "skipped" not in one[1]}
@@ -270,13 +266,6 @@ class Shortcut(lightning.LightningModule):
 
     def _share(self) -> list[Sample]:
         return share_of(self.samples, self.trainer.global_rank, self.trainer.world_size)
-
-
-def _classifier(node: Mapping[str, Any]) -> ImageClassifier:
-    scorer = build_scorer(node["model"])
-    if not isinstance(scorer, ImageClassifier):
-        raise ImpossiblePairError("this model is no classifier, and predicts no class")
-    return scorer
 
 
 def _strip(images: Sequence[Image.Image]) -> Image.Image:
