@@ -1,0 +1,1 @@
+"""Fine-grained rewards of captions: sentences, nouns, penalties, selection, refinement, export."""
