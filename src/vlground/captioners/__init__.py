@@ -1,0 +1,1 @@
+"""Where candidates come from: a model of transformers, a server, or a file."""

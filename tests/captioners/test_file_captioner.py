@@ -1,0 +1,65 @@
+"""Candidates from files of the three styles, and what is missing from them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vlground.captioners.file import FileCaptioner
+from vlground.data.sample import Sample
+from vlground.errors import VlgroundError
+
+RECORDS = [
+    {"image_id": 7, "caption": "A cat."},
+    {"image": "COCO_val2014_000000000007.jpg", "text": " Two 🐈 cats. "},
+    {"image_id": "8", "caption": ""},
+    {"caption": "nowhere"},
+    {"image_id": 8},
+]
+
+
+def sample(image_id: str) -> Sample:
+    return Sample(f"{image_id}/x", image_id, np.zeros((4, 4, 3), np.uint8), "")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(RECORDS),
+        "\n".join(map(json.dumps, RECORDS)),
+        "\n".join(json.dumps(one, indent=2) for one in RECORDS),
+    ],
+)
+def test_candidates_are_the_captions_in_their_order(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "captions.json"
+    path.write_text(content)
+    captioner = FileCaptioner(str(path))
+    found = captioner.caption([sample("8"), sample("7"), sample("9")], "ignored", 2, 0)
+    assert [[one.text for one in row] for row in found] == [
+        ["", ""],
+        ["A cat.", "Two 🐈 cats."],
+        ["", ""],
+    ]
+    lacks = "fewer captions in model.file than asked"
+    assert [[one.problem for one in row] for row in found] == [["", lacks], ["", ""], [lacks] * 2]
+    assert found[1][0].log_probabilities is None
+    assert [[o.text for o in r] for r in captioner.caption([sample("7")], "", 1, 9)] == [["A cat."]]
+    assert captioner.skipped == {"no image id": 1, "no caption": 1}
+
+
+def test_a_folder_is_read_in_the_order_of_names(tmp_path: Path) -> None:
+    (tmp_path / "b.jsonl").write_text('{"image_id": 7, "caption": "second"}\n{"image_id": 7, "ca')
+    (tmp_path / "a.json").write_text('[{"image_id": 7, "caption": "first"}]')
+    (tmp_path / "notes.txt").write_text("none")
+    captioner = FileCaptioner(str(tmp_path))
+    ((one, two),) = captioner.caption([sample("000000000007")], "", 2, 0)
+    assert (one.text, two.text) == ("first", "second")
+    assert captioner.skipped == {"torn end": 1}
+
+
+def test_without_captions_it_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(VlgroundError, match=r"^model\.file=.*none\.json: .*no such file$"):
+        FileCaptioner(str(tmp_path / "none.json"))
+    with pytest.raises(VlgroundError, match=r"^model\.file=.*: no caption there$"):
+        FileCaptioner(str(tmp_path))
