@@ -56,6 +56,7 @@ def test_cams_and_metrics_can_be_built(option: str) -> None:
 
 
 RANDOM_WEIGHTS = ("resnet18", "resnet50", "vit_small", "swin_tiny")
+CAPTIONERS = ("captioner", "captioner_file", "captioner_server")  # see tests/captioners
 NAMED = ("timm", "torchvision", "transformers_classifier", "maxvit_t")  # see tests/models
 CONTRASTIVE = {  # option -> its grid
     "clip_rn50x16": (12, 12),
@@ -77,7 +78,7 @@ MATCHING = {  # option -> what names its weights
 @pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith("model=")])
 def test_models_can_be_built(option: str) -> None:
     name = option.removeprefix("model=")
-    if name in (*NAMED, *MATCHING, *CONTRASTIVE, *GENERATIVE, "siglip"):
+    if name in (*NAMED, *MATCHING, *CONTRASTIVE, *GENERATIVE, *CAPTIONERS, "siglip"):
         pytest.skip("needs an architecture or minutes; built in tests/models")
     weights = ["model.pretrained=false"] if name in RANDOM_WEIGHTS else []
     scorer = build(composed(option, *weights)["model"])

@@ -56,7 +56,7 @@ _PARTIAL = (
     "limit_test_batches",
 )
 # Groups of which a task reads some; what it does not read is no choice of its runs.
-_PARTS = ("model", "cam", "dataset", "metric", "mask", "judge")
+_PARTS = ("model", "cam", "dataset", "metric", "mask", "judge", "detector", "reward")
 _STACK = ("vlground", "torch", "lightning", "timm", "transformers", "grad-cam", "numpy", "scipy")
 
 
@@ -99,8 +99,8 @@ class Cell:
         assert isinstance(node, dict)
         chosen = dict(hydra.runtime.choices)
         read = {*node["task"]["reads"], *node["task"]["scores_with"]}
-        if "judge" in read:
-            refuse_secrets(node["judge"])
+        for group in {"judge", "model"} & read:
+            refuse_secrets(node[group])
         choices = {
             group: option
             for group, option in chosen.items()
@@ -173,7 +173,16 @@ class Cell:
     def _scored_by(self) -> dict[str, Any]:
         """Versions and contents of masks and judges; without either, nothing."""
         named = {group: self.node[group] for group in self._scoring}
-        found = {"versions": versions(list(named.values())), "contents": contents(named)}
+        weighed = {
+            f"{group}.{option}": {"file": self.node[group][option]}
+            for group, options in self.node["task"].get("weighs", {}).items()
+            for option in options
+            if self.node[group].get(option) is not None
+        }
+        found = {
+            "versions": versions(list(named.values())),
+            "contents": contents(named) | checksums(weighed),
+        }
         return {name: value for name, value in found.items() if value}
 
     def later(self, name: str, groups: Sequence[str], parent: Stage) -> Stage:
@@ -290,7 +299,7 @@ class Cell:
             "stage": self.stage.fingerprint,
             "weights": self._identity["stage"]["checksums"],
             "scores": scores,
-            "matrix": tally(rows),
+            "matrix": {} if "matrix" in details else tally(rows),
             "counts": count(rows, self._left_out),
             "overrides": self.overrides,
             "seconds": round(self.seconds, 3),

@@ -9,6 +9,7 @@ from vlground.errors import VlgroundError
 from vlground.labels import FAITHFULNESS_COLUMNS
 from vlground.page.reading import Run, read, read_results
 from vlground.published import Comparison, compare, experiments, read_published
+from vlground.reporting.benchmarks import benchmark_blocks
 from vlground.reporting.block import Block
 from vlground.reporting.printing import latex, markdown, show
 from vlground.reporting.tables import Results, order
@@ -68,7 +69,7 @@ def _further_tables(
     runs: Path, chosen: Mapping[str, str], results: Sequence[Results], arguments: argparse.Namespace
 ) -> list[Block]:
     """What is not said run by run: whether models rely on an artefact, judges beside people."""
-    found: list[Block] = []
+    found: list[Block] = benchmark_blocks(results)
     if _has("shortcut", results):
         from vlground.shortcuts.tables import tables as shortcuts
 

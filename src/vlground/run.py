@@ -218,7 +218,10 @@ def unanswered(results: dict[str, Any]) -> str:
 def summary(results: dict[str, Any]) -> str:
     """The scores and the counts that fit on a line."""
     names = ("pointing_game", "io_ratio", "iou_soft", "accuracy", *CELLS, "judge_score")
-    others = ("deletion", "insertion", "road_combined", "delta_logit", "suspects")
+    others = (
+        *("deletion", "insertion", "road_combined", "delta_logit", "suspects"),
+        *("chair_i", "chair_s", "recall", "words", "f1", "yes_ratio", "perception", "cognition"),
+    )
     scores = results["scores"]
     shown = [f"{n} {scores[n]['value']:.3f}" for n in (*names, *others) if n in scores]
     counts = results["counts"]

@@ -37,6 +37,7 @@ Evidence = dict[str, np.ndarray | str | int | float | bool | list[float] | list[
 IRRELEVANT = frozenset(
     {"root", "checkpoint", "cache_dir", "pretrained", "tokenizer", "file", "device", "batch_size"}
     | {"export", "overlays", "base_url", "api_key_env", "concurrency", "requests_per_minute"}
+    | {"weighs"}
     | {"attempts", "timeout", "backoff", "give_up", "price_in", "price_out"}
 )
 

@@ -218,12 +218,14 @@ def flat_scores(results: Mapping[str, Any]) -> dict[str, float]:
     """`grounding/io_ratio`, `grounding/io_ratio_low` … and the counts, as in W&B's summary.
 
     What belongs to the matrix of a model that decides has a namespace of its own:
-    `matrix/matched_correct_high` … An explanation's scores stay `explanation/accuracy` …
+    `matrix/matched_correct_high` … An explanation's scores stay `explanation/accuracy` …, and a
+    benchmark's have its name: `pope/adversarial/f1`.
     """
-    task = results["task"]
+    task, benchmark = results["task"], results["task"] == "benchmark"
+    own = str(results["choices"]["metric"]) if benchmark else task
     numbers: dict[str, float] = {}
     for name, score in results["scores"].items():
-        space = "matrix" if name in MATRIX and task != judged.TASK else task
+        space = "matrix" if name in MATRIX and task != judged.TASK and not benchmark else own
         numbers |= judged.ends(f"{space}/{name}", score)
     for name, value in results["counts"].items():
         numbers[f"{task}/count/{name}"] = sum(value.values()) if isinstance(value, dict) else value
