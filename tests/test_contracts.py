@@ -5,8 +5,9 @@ import torch
 
 from tests.scorers import SIZE, PatchScorer, TinyBlip, TinyClip
 from vlground.cams.gradient import choose_layer
-from vlground.contracts import Encoded, Scorer, differentiate
+from vlground.contracts import Encoded, Scorer
 from vlground.errors import VlgroundError
+from vlground.gradients import differentiate
 
 TEXTS = ["red star", "a small blue ring", "green"]
 OWNER = torch.tensor([0, 0, 1])

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from vlground.contracts import CAM, Judge, Mask, Scorer
+from vlground.contracts import CAM, Captioner, Detector, Judge, Mask, Scorer, SentenceScorer
 from vlground.data.sample import DataSet, Sample, manifest
 from vlground.errors import VlgroundError
 from vlground.store import checksums
@@ -61,7 +61,7 @@ def versions(node: object) -> dict[str, int]:
 
     from vlground.metrics.faithfulness import Faithfulness
 
-    counted = (Scorer, CAM, Mask, Judge, Faithfulness)
+    counted = (Scorer, CAM, Mask, Judge, Captioner, Detector, SentenceScorer, Faithfulness)
     found: dict[str, int] = {}
     if isinstance(node, Mapping):
         target = node.get("_target_")

@@ -1,4 +1,4 @@
-"""The contracts between rooms: what a scorer, a target layer and a CAM promise each other.
+"""The contracts between rooms: what scorers, target layers, CAMs and the others promise each other.
 
     pixels ──encode──▶ Encoded ──score(texts, owner)──▶ (q,)     a differentiable score
                                     ▲
@@ -9,14 +9,11 @@ an image is encoded once however many texts are asked of it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from vlground.data.sample import Sample
 from vlground.errors import ImpossiblePairError
@@ -281,65 +278,101 @@ class Judge:
         raise NotImplementedError
 
 
-class Recording:
-    """Records the outputs of target layers while a score is computed.
+@dataclass(frozen=True)
+class Caption:
+    """What was written about an image, or why nothing was.
 
-    The first output recorded becomes a leaf, so with frozen weights the graph begins there and
-    nothing below it is differentiated or kept.
+    Attributes:
+        text: As it was written, without special tokens and without space around it.
+        log_probabilities: Natural, of the text's tokens in order, each given those before it, of
+            the model as it is: before temperature and top-p. The end token is not among them. None
+            where they are not known.
+        cut_off: It reached the longest length before its end.
+        problem: Why there is no caption, in words that are counted (`429`, `refusal`); then `text`
+            is "" and says nothing. "" if there is one, even an empty one.
+        model: Id of the model as a server returned it; None elsewhere.
     """
 
-    def __init__(self, layers: Sequence[TargetLayer]) -> None:
-        self.layers = layers
-        self._outputs: dict[nn.Module, Tensor] = {}
-        self._handles: list[RemovableHandle] = []
-
-    @property
-    def outputs(self) -> list[Tensor]:
-        """The recorded tensors, in the order of `layers`."""
-        return [self._outputs[layer.module] for layer in self.layers]
-
-    def __enter__(self) -> Self:
-        self._handles = [layer.module.register_forward_hook(self._record) for layer in self.layers]
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def _record(self, module: nn.Module, inputs: object, output: Tensor) -> Tensor:
-        recorded = output if output.requires_grad else output.detach().requires_grad_()
-        self._outputs[module] = recorded
-        return recorded
+    text: str
+    log_probabilities: tuple[float, ...] | None = None
+    cut_off: bool = False
+    problem: str = ""
+    model: str | None = None
 
 
-def differentiate(
-    scorer: Scorer,
-    layers: Sequence[TargetLayer],
-    encoded: Encoded,
-    texts: Sequence[str],
-    owner: Tensor,
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Activations of the layers and the gradients of each text's score with respect to them.
+class Captioner:
+    """Writes candidates: captions of which one may be better than another.
 
-    Rows are independent, so one `autograd.grad` of the summed scores gives every text its own
-    gradient; no parameter receives one. Works inside `Trainer.predict` and `Trainer.test`, whose
-    inference mode it leaves.
-
-    Returns:
-        Activations and gradients, each detached, float32, first axis `q`, in the order of `layers`.
+    Attributes:
+        version: Raised when its captions change.
     """
-    with torch.inference_mode(False), torch.enable_grad(), Recording(layers) as recording:
-        scores = scorer.score(encoded, texts, owner)
-        gradients = torch.autograd.grad(scores.sum(), recording.outputs)
-    return (
-        [output.detach().float() for output in recording.outputs],
-        [gradient.float() for gradient in gradients],
-    )
+
+    version: ClassVar[int] = 1
+
+    def caption(
+        self, samples: Sequence[Sample], prompt: str, n: int, seed: int
+    ) -> list[list[Caption]]:
+        """Write `n` candidates of each sample's image.
+
+        Candidate `i` of an image depends on (seed, image, i) alone: not on n, nor on the others.
+        """
+        raise NotImplementedError
+
+
+def _no_boxes() -> np.ndarray:
+    return np.zeros((0, 4), np.float32)
+
+
+def _no_scores() -> np.ndarray:
+    return np.zeros(0, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """How sure a detector is that a phrase is in an image, and where.
+
+    Attributes:
+        probability: In 0-1; NaN where the detector cannot tell, which is neither yes nor no.
+        boxes: `(k, 4)` float32, `x0, y0, x1, y1` in pixels of the original image, half-open, the
+            likeliest first.
+        scores: `(k,)` float32 in 0-1, of the boxes.
+    """
+
+    probability: float
+    boxes: np.ndarray = field(default_factory=_no_boxes)
+    scores: np.ndarray = field(default_factory=_no_scores)
+
+
+class Detector:
+    """Says of phrases whether, and where, they are in an image.
+
+    Attributes:
+        version: Raised when its numbers change.
+    """
+
+    version: ClassVar[int] = 1
+
+    def detect(
+        self, samples: Sequence[Sample], phrases: Sequence[Sequence[str]]
+    ) -> list[list[Detection]]:
+        """Look for the phrases of each sample in its image, in their order."""
+        raise NotImplementedError
+
+
+class SentenceScorer:
+    """Says of sentences which errors they make about an image.
+
+    Attributes:
+        version: Raised when its numbers change.
+    """
+
+    version: ClassVar[int] = 1
+
+    def score(
+        self, samples: Sequence[Sample], sentences: Sequence[Sequence[str]]
+    ) -> list[list[dict[str, float]]]:
+        """Error type -> probability, of each sentence of each sample's caption; empty: unknown."""
+        raise NotImplementedError
 
 
 def check_pair(scorer: Scorer, cam: CAM) -> None:

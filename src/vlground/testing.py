@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlground.contracts import CAM, Encoded, Scorer, TargetLayer, check_pair, differentiate
+from vlground.contracts import CAM, Encoded, Scorer, TargetLayer, check_pair
 from vlground.data.images import load_image
 from vlground.data.sample import DataSet, Sample, manifest
+from vlground.gradients import differentiate
 
 
 def check_scorer(scorer: Scorer, texts: Sequence[str], tolerance: float = 1e-4) -> None:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from vlground.cams.attention import AttentionGradCAM, attention_maps
 from vlground.cams.gradient import GradCAM, LayerCAM
-from vlground.contracts import TargetLayer, check_pair, differentiate
+from vlground.contracts import TargetLayer, check_pair
 from vlground.errors import ImpossiblePairError, VlgroundError
+from vlground.gradients import differentiate
 from vlground.testing import check_cam, check_scorer
 
 LENGTHS = (4, 6, 3)  # tokens of the scene's texts, [CLS] and [SEP] among them

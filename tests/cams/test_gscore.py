@@ -14,8 +14,9 @@ from tests.worlds import planted
 from torch import Tensor, nn
 
 from vlground.cams.gscore import GScoreCAM, Weights
-from vlground.contracts import Encoded, Scorer, differentiate
+from vlground.contracts import Encoded, Scorer
 from vlground.errors import ImpossiblePairError, VlgroundError
+from vlground.gradients import differentiate
 from vlground.models.clip import ClipScorer
 from vlground.testing import check_cam
 

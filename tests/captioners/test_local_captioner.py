@@ -9,8 +9,8 @@ import pytest
 import torch
 from tests.captioners.dialogues import VOCABULARY, pictures, write_llava, write_qwen
 
-from vlground.captioners.caption import Caption
 from vlground.captioners.local import LocalCaptioner
+from vlground.contracts import Caption
 from vlground.data.images import load_image
 from vlground.data.sample import Sample
 from vlground.errors import ImageError, VlgroundError

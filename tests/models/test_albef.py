@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import conv2d, gelu, layer_norm, linear
 
 from vlground.cams.attention import AttentionGradCAM
-from vlground.contracts import differentiate
 from vlground.errors import VlgroundError
+from vlground.gradients import differentiate
 from vlground.models.albef import AlbefMatching
 from vlground.models.albef_checkpoint import official_state
 from vlground.models.albef_network import AlbefNetwork

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from transformers import BlipConfig, BlipForImageTextRetrieval
 
 from vlground.cams.attention import AttentionGradCAM
-from vlground.contracts import differentiate
 from vlground.errors import VlgroundError
+from vlground.gradients import differentiate
 from vlground.models.blip import BlipMatching
 from vlground.testing import check_cam, check_scorer
 

@@ -9,9 +9,9 @@ from tests.models.classifiers import CLASSES, FAMILIES, SIZE, Planted, timm_smal
 from torch import Tensor, nn
 
 from vlground.cams.gradient import GradCAM, HiResCAM
-from vlground.contracts import Recording, differentiate
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
+from vlground.gradients import Recording, differentiate
 from vlground.models.classifier import ImageClassifier
 from vlground.models.timm_classifier import TimmClassifier
 from vlground.preprocess import Preprocess

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from vlground.cams.gradient import GradCAM
 from vlground.cams.legrad import LeGrad
-from vlground.contracts import differentiate
 from vlground.errors import ImpossiblePairError, VlgroundError
+from vlground.gradients import differentiate
 from vlground.models.clip import ClipScorer
 from vlground.preprocess import Preprocess
 from vlground.testing import check_cam, check_scorer

@@ -23,8 +23,9 @@ from vlground.cams.gradient import GradCAM
 from vlground.cams.gscore import GScoreCAM
 from vlground.cams.legrad import LeGrad
 from vlground.cams.relevance import GenericAttention, Rollout
-from vlground.contracts import TargetLayer, check_pair, differentiate
+from vlground.contracts import TargetLayer, check_pair
 from vlground.errors import ImpossiblePairError, VlgroundError
+from vlground.gradients import differentiate
 from vlground.models.generative import GenerativeScorer
 from vlground.models.generative_prompt import Prompt
 from vlground.preprocess import Preprocess

@@ -15,8 +15,8 @@ from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast, SiglipC
 from vlground.cams.gradient import GradCAM
 from vlground.cams.gscore import GScoreCAM
 from vlground.cams.legrad import LeGrad
-from vlground.contracts import differentiate
 from vlground.errors import VlgroundError
+from vlground.gradients import differentiate
 from vlground.models.siglip import SiglipScorer
 from vlground.preprocess import Preprocess
 from vlground.testing import check_cam, check_scorer

@@ -9,8 +9,9 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from vlground.cams.gradient import Tokens, check_option, choose_layer, choose_tokens
-from vlground.contracts import CAM, Encoded, Kind, Scorer, differentiate
+from vlground.contracts import CAM, Encoded, Kind, Scorer
 from vlground.data.sample import Sample
+from vlground.gradients import differentiate
 
 Heads = Literal["mean", "max", "sum"]
 GradientSign = Literal["positive", "signed", "absolute", "none"]

@@ -11,17 +11,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from vlground.contracts import (
-    CAM,
-    Encoded,
-    Kind,
-    Recording,
-    Scorer,
-    TargetLayer,
-    differentiate,
-)
+from vlground.contracts import CAM, Encoded, Kind, Scorer, TargetLayer
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
+from vlground.gradients import Recording, differentiate
 
 Tokens = Literal["all", "words", "first"]
 

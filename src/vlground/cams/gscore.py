@@ -8,9 +8,10 @@ from torch import Tensor
 
 from vlground.cams.gradient import as_feature_map, check_option, choose_layer
 from vlground.cams.score import _same_masks
-from vlground.contracts import CAM, Encoded, Kind, Scorer, differentiate
+from vlground.contracts import CAM, Encoded, Kind, Scorer
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
+from vlground.gradients import differentiate
 
 Weights = Literal["softmax_all", "softmax_selected", "average"]
 

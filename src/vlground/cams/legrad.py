@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from vlground.cams.attention import attention_maps
-from vlground.contracts import CAM, Encoded, Kind, Scorer, TargetLayer, differentiate
+from vlground.contracts import CAM, Encoded, Kind, Scorer, TargetLayer
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
+from vlground.gradients import differentiate
 
 
 class LeGrad(CAM):

@@ -12,17 +12,10 @@ import torch
 from torch import Tensor
 
 from vlground.cams.gradient import check_option, choose_tokens
-from vlground.contracts import (
-    CAM,
-    Encoded,
-    Kind,
-    Recording,
-    Scorer,
-    TargetLayer,
-    differentiate,
-)
+from vlground.contracts import CAM, Encoded, Kind, Scorer, TargetLayer
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
+from vlground.gradients import Recording, differentiate
 
 Fusion = Literal["mean", "max", "min"]
 

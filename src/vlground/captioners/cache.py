@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlground.captioners.caption import Caption
+from vlground.contracts import Caption
 from vlground.store import Evidence, EvidenceStore, Stage, digest
 
 _FORMAT = 1  # of what is kept; raise it when old candidates can no longer be read

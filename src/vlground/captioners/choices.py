@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vlground.captioners.caption import Caption
+from vlground.contracts import Caption
 
 
 def read_choices(answer: Mapping[str, Any], count: int) -> list[Caption]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from vlground.captioners.caption import Caption
+from vlground.contracts import Caption, Captioner
 from vlground.data.records import image_id_of, read_records, tell, text_of
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
@@ -14,7 +14,7 @@ _TEXT = ("caption", "text")
 _ENDINGS = (".json", ".jsonl")
 
 
-class FileCaptioner:
+class FileCaptioner(Captioner):
     """Candidates of an image are its captions in a file, in their order.
 
     The file holds objects with an image (`image_id`, or `image`, a file's name) and a text

@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from vlground.captioners.caption import Caption, candidate_key
+from vlground.captioners.caption import candidate_key
 from vlground.captioners.decoding import Written, write_repeated, write_shared
 from vlground.captioners.gumbel import choose
+from vlground.contracts import Caption, Captioner
 from vlground.data.images import load_image
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
@@ -18,7 +19,7 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 Prefix = Literal["shared", "repeated"]
 
 
-class LocalCaptioner:
+class LocalCaptioner(Captioner):
     """Samples captions; image and prompt are read once for all candidates of an image.
 
     What is random about a candidate is drawn from (seed, image id, index) alone, by noise that is

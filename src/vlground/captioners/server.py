@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 
 from vlground.captioners.cache import CandidateCache
-from vlground.captioners.caption import Caption, candidate_key
+from vlground.captioners.caption import candidate_key
 from vlground.captioners.choices import read_choices
+from vlground.contracts import Caption, Captioner
 from vlground.data.images import load_image
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
@@ -40,7 +41,7 @@ class _Job:
 _Ended = tuple[tuple[str, ...], list[Caption], bool]
 
 
-class ServerCaptioner:
+class ServerCaptioner(Captioner):
     """Asks a server for captions; what it wrote is kept and never asked for again.
 
     Every failure is a caption with a `problem`, never a text: a status (`429`), `time-out`,

@@ -1,36 +1,10 @@
-"""`Detection`, what a detector says of one phrase in one image."""
+"""From the queries of a detector to what it says of a phrase."""
 
-from dataclasses import dataclass, field
-
-import numpy as np
 import torch
 from torch import Tensor
 
+from vlground.contracts import Detection
 from vlground.errors import VlgroundError
-
-
-def _no_boxes() -> np.ndarray:
-    return np.zeros((0, 4), np.float32)
-
-
-def _no_scores() -> np.ndarray:
-    return np.zeros(0, np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class Detection:
-    """How sure a detector is that a phrase is in an image, and where.
-
-    Attributes:
-        probability: In 0-1; NaN where the detector cannot tell, which is neither yes nor no.
-        boxes: `(k, 4)` float32, `x0, y0, x1, y1` in pixels of the original image, half-open, the
-            likeliest first.
-        scores: `(k,)` float32 in 0-1, of the boxes.
-    """
-
-    probability: float
-    boxes: np.ndarray = field(default_factory=_no_boxes)
-    scores: np.ndarray = field(default_factory=_no_scores)
 
 
 def from_queries(

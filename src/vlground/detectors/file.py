@@ -7,13 +7,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from vlground.contracts import Detection, Detector
 from vlground.data.files import format_of, read_json
 from vlground.data.sample import Sample
-from vlground.detectors.detection import Detection, check_threshold
+from vlground.detectors.detection import check_threshold
 from vlground.errors import VlgroundError
 
 
-class FileDetector:
+class FileDetector(Detector):
     """Boxes and their scores by image id and phrase.
 
     The file is JSON: a list of `{"image": id, "phrase": …, "boxes": [[x0, y0, x1, y1], …],

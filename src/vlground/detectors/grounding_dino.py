@@ -7,10 +7,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vlground.contracts import Detection, Detector
 from vlground.data.images import load_image
 from vlground.data.sample import Sample
 from vlground.detectors.caption_spans import Spans, join_phrases, plain
-from vlground.detectors.detection import Detection, check_threshold, from_queries
+from vlground.detectors.detection import check_threshold, from_queries
 from vlground.detectors.pretrained import load_detector
 from vlground.errors import VlgroundError
 
@@ -18,7 +19,7 @@ Pool = Literal["mean", "max"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
-class GroundingDinoDetector:
+class GroundingDinoDetector(Detector):
     """How sure Grounding DINO is of a phrase: the best of its queries over the phrase's tokens.
 
     A query's score for a phrase is pooled from its probabilities (sigmoid) of the phrase's tokens;

@@ -15,10 +15,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from vlground.contracts import Detection, Detector
 from vlground.data.images import load_image
 from vlground.data.sample import Sample
 from vlground.detectors.caption_spans import join_phrases, plain
-from vlground.detectors.detection import Detection, check_threshold
+from vlground.detectors.detection import check_threshold
 from vlground.detectors.grounding_dino import Pool, check_pool, read_queries
 from vlground.errors import VlgroundError
 
@@ -26,7 +27,7 @@ _SHORTER, _LONGER = 800, 1333  # pixels
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class GroundingDinoPackageDetector:
+class GroundingDinoPackageDetector(Detector):
     """As `GroundingDinoDetector`, by the original code (extra `groundingdino`).
 
     Args:

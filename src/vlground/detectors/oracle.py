@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from vlground.contracts import Detection, Detector
 from vlground.data.files import format_of, read_json
 from vlground.data.sample import Sample
-from vlground.detectors.detection import Detection
 from vlground.errors import VlgroundError
 
 
-class OracleDetector:
+class OracleDetector(Detector):
     """Says of known things whether they are there, with set rates of error (ours).
 
     Whether it errs is drawn from (seed, sample id, phrase) alone, by one number that is compared

@@ -7,16 +7,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vlground.contracts import Detection, Detector
 from vlground.data.images import load_image
 from vlground.data.sample import Sample
-from vlground.detectors.detection import Detection, check_threshold, from_queries
+from vlground.detectors.detection import check_threshold, from_queries
 from vlground.detectors.pretrained import load_detector
 from vlground.errors import VlgroundError
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
-class Owlv2Detector:
+class Owlv2Detector(Detector):
     """How sure OWLv2 is of a phrase: the best of its patches.
 
     The image is read once, and each phrase by itself, so the probability of one does not depend on

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from vlground.contracts import SentenceScorer
 from vlground.data.records import image_id_of
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
@@ -70,7 +71,7 @@ def read_annotations(path: Path, style: Format) -> Annotations:
     return Annotations(tuple(captions), dict(counts))
 
 
-class AnnotatedSentences:
+class AnnotatedSentences(SentenceScorer):
     """A sentence scorer that looks up what people said of the very same caption.
 
     Several annotations of one caption are averaged.

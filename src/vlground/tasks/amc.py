@@ -11,9 +11,9 @@ from vlground.cams.attention import AttentionGradCAM, attention_maps
 from vlground.cams.gradient import choose_layer
 from vlground.cell import Cell
 from vlground.config import build
-from vlground.contracts import Recording
 from vlground.data.shapes.stream import TextBatch
 from vlground.errors import VlgroundError
+from vlground.gradients import Recording
 from vlground.tasks.matching import Matching
 
 

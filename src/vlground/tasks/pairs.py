@@ -10,13 +10,14 @@ from hydra.utils import get_object
 from torch import Tensor
 
 from vlground.config import build_dataset
-from vlground.contracts import CAM, Recording
+from vlground.contracts import CAM
 from vlground.data.batches import Batch
 from vlground.data.images import load_image
 from vlground.data.sample import Sample
 from vlground.data.shapes.classification import ShapesClassification
 from vlground.errors import VlgroundError
 from vlground.geometry import boxes_to_mask
+from vlground.gradients import Recording
 from vlground.masks.relevance import maskable
 from vlground.masks.soft import SoftMask
 from vlground.metrics.bias import mass_inside
