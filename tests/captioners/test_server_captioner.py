@@ -154,8 +154,10 @@ def test_a_server_that_dies_is_asked_only_for_what_is_missing(
         return written(body) if alive[0] >= 0 else Say(reset=True)
 
     server.say = dying
+    # One at a time: of several, those in flight at the end may or may not have been kept.
+    dead = captioner_of(server, tmp_path, give_up=3, concurrency=1)
     with pytest.raises(VlgroundError, match=r"^model\.give_up=3: 3 requests in a row .*connection"):
-        captioner_of(server, tmp_path, give_up=3).caption(samples, "Describe it", 5, 0)
+        dead.caption(samples, "Describe it", 5, 0)
     server.bodies.clear()
     server.say = written
     found = captioner_of(server, tmp_path).caption(samples, "Describe it", 5, 0)
