@@ -138,6 +138,7 @@ class Cell:
             "stage": self.stage.description,
             **{group: relevant(self.node[group]) for group in self._scoring},
             **self._scored_by,
+            **self._options("scores"),
             "data": manifest(self.samples),
             "left_out": self._left_out,
             **selection,
@@ -154,6 +155,7 @@ class Cell:
         task = self.node["task"]
         reads = {name: self.node[name] for name in task["reads"]}
         reads["precision"] = self.node["trainer"]["precision"]
+        reads |= self._options("stage")
         named = {name: self.node[name] for name in task["reads"]}
         components = versions(list(named.values()))
         if task["stage"] == "training":
@@ -169,6 +171,21 @@ class Cell:
         """Groups whose options the scores depend on, beside those of the stage and the data."""
         return [group for group in self.node["task"]["scores_with"] if group != "dataset"]
 
+    def _options(self, of: str) -> dict[str, Any]:
+        """Options outside the groups on which the `stage` depends, or the `scores`."""
+        return {name: relevant(value) for name, value in self._named(of).items()}
+
+    def _named(self, of: str) -> dict[str, Any]:
+        names = self.node["task"].get("options", {}).get(of, [])
+        return {name: self.option(name) for name in names}
+
+    def option(self, name: str) -> Any:  # noqa: ANN401 - any option
+        """The value of an option by its full name, such as `task.n`."""
+        value: Any = self.node
+        for part in name.split("."):
+            value = value[part]
+        return value
+
     @property
     def _scored_by(self) -> dict[str, Any]:
         """Versions and contents of masks and judges; without either, nothing."""
@@ -181,20 +198,27 @@ class Cell:
         }
         found = {
             "versions": versions(list(named.values())),
-            "contents": contents(named) | checksums(weighed),
+            "contents": contents(named) | checksums(weighed) | checksums(self._named("scores")),
         }
         return {name: value for name, value in found.items() if value}
 
-    def later(self, name: str, groups: Sequence[str], parent: Stage) -> Stage:
+    def later(
+        self,
+        name: str,
+        groups: Sequence[str],
+        parent: Stage,
+        further: Mapping[str, int] | None = None,
+    ) -> Stage:
         """A stage that reads the evidence of another one.
 
         Args:
             name: Of the stage.
-            groups: Whose options it reads.
+            groups: Whose options it reads, or the full name of an option (`task.nouns`).
             parent: The stage before it.
+            further: Versions of what is no part of a configuration.
         """
-        named = {group: self.node[group] for group in groups}
-        components = versions(list(named.values()))
+        named = {group: self.option(group) for group in groups}
+        components = versions(list(named.values())) | dict(further or {})
         return Stage(name, components, named, contents(named), (parent.fingerprint,))
 
     @property

@@ -44,6 +44,12 @@ IRRELEVANT = frozenset(
 # Options whose content counts: weights, class names, maps made elsewhere.
 WEIGHED = frozenset({"checkpoint", "pretrained", "tokenizer", "classes", "file"})
 
+# Options whose content counts where they name a file, and which are no option of a number.
+FILES = frozenset(
+    {"captions", "objects", "questions", "relabelled", "synonyms", "statistics", "config"}
+    | {"vocabulary", "compound_list", "stop_nouns", "text_encoder"}
+)
+
 _HEADER = struct.Struct("<4sHII")  # magic, bytes of key, bytes of payload, checksum of both
 _MAGIC = b"VLG1"
 
@@ -78,7 +84,11 @@ def relevant(node: object) -> object:
     {'name': 'voc', 'inner': {'k': 1}}
     """
     if isinstance(node, Mapping):
-        kept = {key: value for key, value in node.items() if key not in IRRELEVANT}
+        kept = {
+            key: value
+            for key, value in node.items()
+            if key not in IRRELEVANT and not (key in FILES and isinstance(value, str))
+        }
         return {key: relevant(value) for key, value in kept.items()}
     if isinstance(node, list):
         return [relevant(value) for value in node]
@@ -103,8 +113,10 @@ def checksums(node: object) -> dict[str, str]:
         return {}
     sums: dict[str, str] = {}
     for key, value in node.items():
-        if key in WEIGHED and isinstance(value, str | bool):
+        if key in WEIGHED | FILES and isinstance(value, str | bool if key in WEIGHED else str):
             sums[key] = _checksum(node, key)
+        elif key in WEIGHED and isinstance(value, list):
+            sums[key] = digest([_checksum({key: one}, key) for one in value], 64)
         inner = checksums(value)
         sums.update({f"{key}.{name}": checksum for name, checksum in inner.items()})
     if beside := vocabulary_beside(node):
@@ -115,6 +127,8 @@ def checksums(node: object) -> dict[str, str]:
 def _checksum(node: Mapping[str, Any], option: str) -> str:
     value = node[option]
     path = Path(str(value)).expanduser()
+    if value == "":  # which Path takes for the current folder
+        return ""
     if path.is_dir():
         return _of_files([file for file in path.rglob("*") if file.is_file()], path)
     file = library_file(node) if option == "pretrained" else None

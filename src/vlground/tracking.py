@@ -29,6 +29,7 @@ _FIRST = ("id", "text", "overlay")
 _LAST = ("flag", "skipped")
 CONFUSION = ("decision", "grounding", "samples", "share", "share_low", "share_high")
 _RECORD = Path("wandb", "runs.json")
+_TITLE = ("model", "cam", "dataset", "mask", "judge", "detector", "reward")
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def title(choices: Mapping[str, str]) -> str:
     >>> title({"model": "clip_rn50", "cam": "gradcam", "dataset": "photos", "mask": "none"})
     'clip_rn50 · gradcam · photos'
     """
-    shown = [choices.get(group) for group in ("model", "cam", "dataset", "mask", "judge")]
+    shown = [choices.get(group) for group in _TITLE]
     return " · ".join(name for name in shown if name and name != "none")
 
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -49,6 +49,11 @@ class Sample:
         return _digest([self.id, self.image_id, _image_identity(self.image), self.text, self.foil])
 
     @property
+    def image_key(self) -> str:
+        """Digest of the image alone: what a caption depends on."""
+        return _digest([self.image_id, _image_identity(self.image)])
+
+    @property
     def truth_key(self) -> str:
         """Digest of `key` and the ground truth (boxes, mask, label): what rows depend on."""
         mask = (
@@ -67,6 +72,13 @@ class DataSet(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
+
+
+@runtime_checkable
+class KnownObjects(Protocol):
+    """A data set that knows which objects its images hold, and names all of them."""
+
+    objects: Mapping[str, frozenset[str]]  # image id -> names
 
 
 def manifest(samples: Iterable[Sample]) -> str:

@@ -55,6 +55,10 @@ class VigorReward:
         noun_weight: λ, of the nouns' stream (not stated).
         tie_order: What decides between equal penalties, in this order: more grounded nouns, more
             words, fewer words. What is then still equal goes to the lower index (ours).
+        unknown: What of a sentence that nobody scored, or a noun that the detector cannot tell: the
+            candidate cannot be taken (refuse), or the sentence or noun does not count (ignore)
+            (ours).
+        take_empty: Whether an empty caption, which no one holds anything against, may win (ours).
         refine: Which sentences of the winner are removed: those with an undetected noun (nouns,
             the paper), those that the sentence scorer calls inaccurate (sentences), either, none.
         keep_at_least: So many sentences stay, those with the least against them (ours; 0: a caption
@@ -79,6 +83,8 @@ class VigorReward:
     statistics: str | None = None
     noun_weight: float = 1.0
     tie_order: Sequence[str] = ("grounded", "longer")
+    unknown: Literal["refuse", "ignore"] = "refuse"
+    take_empty: bool = False
     refine: Literal["nouns", "sentences", "either", "none"] = "nouns"
     keep_at_least: int = 0
 
@@ -91,6 +97,8 @@ class VigorReward:
             _refuse("streams", self.streams, f"some of {', '.join(STREAMS)}")
         if not _distinct(self.tie_order, TIES):
             _refuse("tie_order", self.tie_order, f"a list of some of {', '.join(TIES)}")
+        if not isinstance(self.take_empty, bool):
+            _refuse("take_empty", self.take_empty, "true or false")
         if (self.pool == "frozen") != (self.statistics is not None):
             _refuse("statistics", self.statistics, "a file with pool=frozen, and null without")
 
@@ -114,7 +122,8 @@ class VigorReward:
         names = ("sentence_score", "sentence_threshold", "errors", "noun_score", "noun_threshold")
         counted: dict[str, object] = {name: getattr(self, name) for name in (*names, "nouns")}
         weights = {name: float(self.error_weights.get(name, 1)) for name in ERROR_TYPES}
-        return {**counted, "amount": self.amount, "error_weights": weights}
+        counted |= {"amount": self.amount, "unknown": self.unknown}
+        return {**counted, "error_weights": weights}
 
 
 def _within(value: object, highest: float) -> bool:

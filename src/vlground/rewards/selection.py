@@ -25,7 +25,8 @@ class Penalties:
     Attributes:
         sentences: `(c,)` normalised H; 0 if the stream does not count.
         nouns: `(c,)` normalised D, without λ; 0 if the stream does not count.
-        total: `(c,)` sentences + λ · nouns; NaN if a stream that counts has no score.
+        total: `(c,)` sentences + λ · nouns; NaN if a stream that counts has no score, or of an
+            empty caption that may not be taken.
     """
 
     sentences: np.ndarray
@@ -94,7 +95,10 @@ def penalties(candidates: Candidates, found: Signals, options: VigorReward) -> P
         else:
             over = spread(values) if frozen is None else getattr(frozen, stream)
             scaled.append(normalised(values, over, options.normalise))
-    return Penalties(scaled[0], scaled[1], scaled[0] + options.noun_weight * scaled[1])
+    total = scaled[0] + options.noun_weight * scaled[1]
+    if not options.take_empty:
+        total = np.where(candidates.words == 0, np.nan, total)
+    return Penalties(scaled[0], scaled[1], total)
 
 
 def select(

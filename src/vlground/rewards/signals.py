@@ -102,10 +102,14 @@ def signals(candidates: Candidates, options: VigorReward) -> Signals:
     detected = presence > options.noun_threshold
     missing = 1 - presence if options.noun_score == "probabilistic" else 1.0 - detected
     missing = np.where(np.isnan(presence), np.nan, missing)
-    faults = inaccuracy(candidates.errors, options)
-    n_sentences = np.bincount(candidates.sentence_owner, minlength=c)
+    faults, speaker = inaccuracy(candidates.errors, options), candidates.sentence_owner
+    if options.unknown == "ignore":
+        sure, said = ~np.isnan(presence), ~np.isnan(faults)
+        owner, missing, detected = owner[sure], missing[sure], detected[sure]
+        speaker, faults = speaker[said], faults[said]
+    n_sentences = np.bincount(speaker, minlength=c)
     n_nouns = np.bincount(owner, minlength=c)
-    h: np.ndarray = np.bincount(candidates.sentence_owner, faults, minlength=c)
+    h: np.ndarray = np.bincount(speaker, faults, minlength=c)
     d: np.ndarray = np.bincount(owner, missing, minlength=c)
     if options.amount == "rates":
         h, d = h / np.maximum(n_sentences, 1), d / np.maximum(n_nouns, 1)

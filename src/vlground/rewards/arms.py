@@ -1,0 +1,82 @@
+"""What selection and refinement gained: the same images, each with four captions (ours).
+
+first     candidate 0, or the first that could be taken
+random    one of those that could be taken, drawn from (seed, image): the control
+winner    the lowest penalty
+refined   the winner without the sentences that were held against it
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vlground.data.sample import Sample
+from vlground.metrics import chair
+from vlground.metrics.chair import Chair
+from vlground.metrics.statistics import Estimate, bootstrap_mean
+
+ARMS = ("first", "random", "winner", "refined")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A caption that an arm takes.
+
+    Attributes:
+        image_id: Of its image.
+        text: The caption.
+        wrong: Of each of its sentences whether the sentence scorer calls it wrong; NaN: not told.
+        missing: Of each noun mentioned whether the detector misses it; NaN: not told.
+    """
+
+    image_id: str
+    text: str
+    wrong: tuple[float, ...] = ()
+    missing: tuple[float, ...] = ()
+
+
+def drawn(seed: int, image_id: str, candidates: Sequence[int]) -> int:
+    """One of an image's candidates by chance, from (seed, image) alone.
+
+    >>> drawn(0, "7", [1, 3]) == drawn(0, "7", [1, 3])
+    True
+    """
+    text = f"random pick/{seed}/{image_id}".encode("utf-8", "surrogatepass")
+    number = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+    return candidates[number % len(candidates)]
+
+
+def estimates(
+    taken: Sequence[Taken], objects: Mapping[str, frozenset[str]], options: Chair
+) -> dict[str, Estimate]:
+    """What one arm's captions are like.
+
+    Args:
+        taken: One an image.
+        objects: Image id -> what is in it; empty: not known.
+        options: Of CHAIR.
+
+    Returns:
+        Where objects are known `chair_i`, `chair_s` and `recall`; `words`; `wrong_sentences` and
+        `undetected_nouns`: shares by what the branches said, so neither is a truth; `empty`.
+    """
+    images = [one.image_id for one in taken]
+    blank = np.array([not one.text.strip() for one in taken], dtype=float)
+    found = {
+        "words": bootstrap_mean(np.array([len(one.text.split()) for one in taken], float), images),
+        "empty": bootstrap_mean(blank, images),
+    }
+    for name, values in (
+        ("wrong_sentences", [one.wrong for one in taken]),
+        ("undetected_nouns", [one.missing for one in taken]),
+    ):
+        owners = [image for image, mine in zip(images, values, strict=True) for _ in mine]
+        found[name] = bootstrap_mean(np.array([v for mine in values for v in mine], float), owners)
+    known = [one for one in taken if one.image_id in objects]
+    if known:
+        samples = [Sample(one.image_id, one.image_id, Path(), one.text) for one in known]
+        found |= chair.estimates(chair.rows_of(samples, objects, options))
+    return found

@@ -1,0 +1,101 @@
+"""One candidate with all that is held against it, sentence by sentence and noun by noun."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vlground.rewards.options import ERROR_TYPES, VigorReward
+from vlground.rewards.refinement import Refined, refine
+from vlground.rewards.sentences import Sentence, split
+from vlground.rewards.signals import flags
+from vlground.store import Evidence
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A noun in a caption.
+
+    Attributes:
+        sentence: Number of its sentence.
+        start: First character in the caption.
+        end: End in the caption, half-open.
+        lemma: What the detector was asked for.
+        presence: Its probability; NaN: the detector cannot tell.
+    """
+
+    sentence: int
+    start: int
+    end: int
+    lemma: str
+    presence: float
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """A candidate and its stored scores.
+
+    Attributes:
+        text: The caption.
+        sentences: Of it.
+        errors: `(s, 6)` probabilities in the order of `ERROR_TYPES`; NaN: not scored.
+        mentions: Nouns in order; none if no detector was asked.
+    """
+
+    text: str
+    sentences: list[Sentence]
+    errors: np.ndarray
+    mentions: list[Mention]
+
+    def refined(self, options: VigorReward) -> Refined:
+        """The caption without the sentences that are held against it."""
+        undetected = [0] * len(self.sentences)
+        for mention in self.mentions:
+            undetected[mention.sentence] += mention.presence <= options.noun_threshold
+        return refine(self.sentences, undetected, self.errors, options)
+
+    def wrong(self, kept: Sequence[int], options: VigorReward) -> tuple[float, ...]:
+        """Of each kept sentence 1 if an error is above τ, else 0; NaN: not scored."""
+        above = flags(self.errors, options).max(axis=1, initial=0)
+        return tuple(above[list(kept)].tolist())
+
+    def missing(self, kept: Sequence[int], options: VigorReward) -> tuple[float, ...]:
+        """Of each noun in kept sentences 1 if it is not detected, else 0; NaN: cannot tell."""
+        mine = [one.presence for one in self.mentions if one.sentence in kept]
+        return tuple(p if np.isnan(p) else float(p <= options.noun_threshold) for p in mine)
+
+
+def described(
+    texts: dict[int, str], nouns: Evidence | None, sentences: Evidence | None
+) -> dict[int, Described]:
+    """An image's candidates with what is stored of them.
+
+    Args:
+        texts: Number -> caption, of all that there are.
+        nouns: Evidence of their nouns; None: no detector was asked.
+        sentences: Evidence of their sentences; None: nobody was asked.
+    """
+    errors: Any = None if sentences is None else sentences["errors"]
+    found: dict[int, Described] = {}
+    start = 0
+    for index, text in texts.items():
+        pieces = split(text)
+        mine = np.full((len(pieces), len(ERROR_TYPES)), np.nan)
+        if errors is not None:
+            mine = errors[start : start + len(pieces)]
+        start += len(pieces)
+        found[index] = Described(text, pieces, mine, _mentions(nouns, index))
+    return found
+
+
+def _mentions(nouns: Evidence | None, index: int) -> list[Mention]:
+    if nouns is None:
+        return []
+    places: Any = nouns["mentions"]
+    lemmas: Any = nouns["lemmas"]
+    presence: Any = nouns["presence"]
+    return [
+        Mention(sentence, start, end, lemmas[noun], float(presence[noun]))
+        for _, sentence, start, end, noun in places[places[:, 0] == index].tolist()
+    ]
