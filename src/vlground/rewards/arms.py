@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from vlground.data.sample import Sample
 from vlground.metrics import chair
 from vlground.metrics.chair import Chair
 from vlground.metrics.statistics import Estimate, bootstrap_mean
+
+if TYPE_CHECKING:
+    import pandas
 
 ARMS = ("first", "random", "winner", "refined")
 
@@ -50,33 +54,51 @@ def drawn(seed: int, image_id: str, candidates: Sequence[int]) -> int:
 
 
 def estimates(
-    taken: Sequence[Taken], objects: Mapping[str, frozenset[str]], options: Chair
+    arms: Mapping[str, Sequence[Taken]], objects: Mapping[str, frozenset[str]], options: Chair
 ) -> dict[str, Estimate]:
-    """What one arm's captions are like.
+    """What the captions of arms are like.
 
     Args:
-        taken: One an image.
+        arms: Arm -> what it takes of every image.
         objects: Image id -> what is in it; empty: not known.
         options: Of CHAIR.
 
     Returns:
-        Where objects are known `chair_i`, `chair_s` and `recall`; `words`; `wrong_sentences` and
-        `undetected_nouns`: shares by what the branches said, so neither is a truth; `empty`.
+        `ARM/…`: where objects are known `chair_i`, `chair_s` and `recall`; `words`; `empty`, a
+        share; `wrong_sentences` and `undetected_nouns`, shares by what the branches said, so
+        neither is a truth.
     """
+    rows = _chair_rows(arms, objects, options)
+    found: dict[str, Estimate] = {}
+    for arm, taken in arms.items():
+        of_arm = _told(taken)
+        keys = [(one.image_id, one.text) for one in taken if one.image_id in objects]
+        if keys:
+            of_arm |= chair.estimates(rows.loc[keys])
+        found |= {f"{arm}/{name}": one for name, one in of_arm.items()}
+    return found
+
+
+def _told(taken: Sequence[Taken]) -> dict[str, Estimate]:
+    """What needs no truth."""
     images = [one.image_id for one in taken]
-    blank = np.array([not one.text.strip() for one in taken], dtype=float)
-    found = {
-        "words": bootstrap_mean(np.array([len(one.text.split()) for one in taken], float), images),
-        "empty": bootstrap_mean(blank, images),
+    words = np.array([len(one.text.split()) for one in taken], dtype=float)
+    found = {"words": bootstrap_mean(words, images), "empty": bootstrap_mean(words == 0, images)}
+    shares = {
+        "wrong_sentences": [one.wrong for one in taken],
+        "undetected_nouns": [one.missing for one in taken],
     }
-    for name, values in (
-        ("wrong_sentences", [one.wrong for one in taken]),
-        ("undetected_nouns", [one.missing for one in taken]),
-    ):
+    for name, values in shares.items():
         owners = [image for image, mine in zip(images, values, strict=True) for _ in mine]
         found[name] = bootstrap_mean(np.array([v for mine in values for v in mine], float), owners)
-    known = [one for one in taken if one.image_id in objects]
-    if known:
-        samples = [Sample(one.image_id, one.image_id, Path(), one.text) for one in known]
-        found |= chair.estimates(chair.rows_of(samples, objects, options))
     return found
+
+
+def _chair_rows(
+    arms: Mapping[str, Sequence[Taken]], objects: Mapping[str, frozenset[str]], options: Chair
+) -> "pandas.DataFrame":
+    """CHAIR of every caption by image and text; arms often take the same one."""
+    keys = {(one.image_id, one.text) for taken in arms.values() for one in taken}
+    known = sorted(key for key in keys if key[0] in objects)
+    samples = [Sample(image, image, Path(), text) for image, text in known]
+    return chair.rows_of(samples, objects, options).set_index(["image_id", "text"], drop=False)

@@ -1,6 +1,6 @@
 """One candidate with all that is held against it, sentence by sentence and noun by noun."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from vlground.rewards.options import ERROR_TYPES, VigorReward
 from vlground.rewards.refinement import Refined, refine
-from vlground.rewards.sentences import Sentence, split
+from vlground.rewards.sentences import Sentence
 from vlground.rewards.signals import flags
 from vlground.store import Evidence
 
@@ -67,25 +67,27 @@ class Described:
 
 
 def described(
-    texts: dict[int, str], nouns: Evidence | None, sentences: Evidence | None
+    texts: Mapping[int, str], nouns: Evidence | None, sentences: Evidence | None
 ) -> dict[int, Described]:
-    """An image's candidates with what is stored of them.
+    """Candidates of an image with what is stored of them.
 
     Args:
-        texts: Number -> caption, of all that there are.
-        nouns: Evidence of their nouns; None: no detector was asked.
-        sentences: Evidence of their sentences; None: nobody was asked.
+        texts: Number -> caption, of those that are wanted.
+        nouns: Evidence of the nouns of all; None: no detector was asked.
+        sentences: Evidence of the sentences of all; None: nobody was asked.
     """
     errors: Any = None if sentences is None else sentences["errors"]
+    known = nouns or sentences
+    assert known is not None
+    places: Any = known["sentences"]
     found: dict[int, Described] = {}
-    start = 0
     for index, text in texts.items():
-        pieces = split(text)
-        mine = np.full((len(pieces), len(ERROR_TYPES)), np.nan)
-        if errors is not None:
-            mine = errors[start : start + len(pieces)]
-        start += len(pieces)
-        found[index] = Described(text, pieces, mine, _mentions(nouns, index))
+        mine = places[:, 0] == index
+        cuts = places[mine][:, 1:].tolist()
+        pieces = [Sentence(start, text[start:end]) for start, end in cuts]
+        unknown = np.full((len(pieces), len(ERROR_TYPES)), np.nan)
+        own = unknown if errors is None else errors[mine]
+        found[index] = Described(text, pieces, own, _mentions(nouns, index))
     return found
 
 

@@ -13,7 +13,6 @@ from vlground.rewards.signals import flags
 if TYPE_CHECKING:
     import pandas
 
-COLUMNS = ("wrong_sentences", "unscored_sentences", "nouns", "grounded", "undetected", "untold")
 _BINS = 30
 
 
@@ -25,7 +24,7 @@ def columns_of(pool: Gathered, options: VigorReward) -> "pandas.DataFrame":
         options: Thresholds.
 
     Returns:
-        One row a candidate, by its key (`image id/number`): `wrong_sentences` above τ,
+        One row a candidate, by its key (`image id/number`): `sentences`, `wrong_sentences` above τ,
         `unscored_sentences`; distinct `nouns`, those `grounded`; names of those `undetected`, with
         commas between, and of those that the detector cannot tell (`untold`).
     """
@@ -42,6 +41,7 @@ def columns_of(pool: Gathered, options: VigorReward) -> "pandas.DataFrame":
         distinct[owner][noun] = presence
     threshold = options.noun_threshold
     found = {
+        "sentences": np.bincount(c.sentence_owner, minlength=size),
         "wrong_sentences": np.bincount(c.sentence_owner, wrong, minlength=size).astype(int),
         "unscored_sentences": np.bincount(c.sentence_owner, blank, minlength=size).astype(int),
         "nouns": [len(nouns) for nouns in distinct],

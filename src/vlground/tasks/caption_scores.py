@@ -5,7 +5,7 @@ Both are stored once an image, under its picture and its candidates' texts:
     nouns        sentences (s, 3): candidate, start, end       mentions (m, 5): candidate,
                  sentence, start, end, noun                    lemmas: k names; presence (k,)
                  boxes (b, 4), box_scores (b,), box_nouns (b,)
-    sentences    errors (s, 6), in the order of `ERROR_TYPES`; the same sentences
+    sentences    sentences (s, 3); errors (s, 6), in the order of `ERROR_TYPES`
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -126,7 +126,8 @@ class SentenceScores(_OfCaptions):
         made: list[tuple[str, Evidence]] = []
         for sample, of_one in zip(batch, captions, strict=True):
             rows = [errors_of(next(told)) for _ in _written(of_one)]
-            made.append((_key(sample, of_one), {"errors": np.concatenate(rows)}))
+            places = sentences_of(of_one)
+            made.append((_key(sample, of_one), {"sentences": places, "errors": _stacked(rows)}))
         return made
 
 
@@ -138,17 +139,15 @@ def nouns_of(captions: Sequence[Caption], finder: NounFinder) -> Evidence:
         finder: Of nouns.
     """
     lemmas: dict[str, int] = {}
-    sentences: list[tuple[int, int, int]] = []
     mentions: list[tuple[int, int, int, int, int]] = []
     for candidate, caption in _written(captions).items():
         for number, sentence in enumerate(split(caption.text)):
-            sentences.append((candidate, sentence.start, sentence.end))
             for noun in finder.find(sentence.text):
                 place = sentence.start + noun.start, sentence.start + noun.end
                 known = lemmas.setdefault(noun.lemma, len(lemmas))
                 mentions.append((candidate, number, *place, known))
     return {
-        "sentences": np.array(sentences, dtype=np.int32).reshape(-1, 3),
+        "sentences": sentences_of(captions),
         "mentions": np.array(mentions, dtype=np.int32).reshape(-1, 5),
         "lemmas": list(lemmas),
     }
@@ -168,43 +167,56 @@ def scored_of(
         nouns: Evidence of its nouns; None: no detector was asked.
         sentences: Evidence of its sentences; None: nobody was asked.
     """
-    owner: Any = None if nouns is None else nouns["mentions"]
+    mentions: Any = None if nouns is None else nouns["mentions"]
     presence: Any = None if nouns is None else nouns["presence"]
-    names: Any = None if nouns is None else nouns["lemmas"]
+    lemmas: Any = None if nouns is None else nouns["lemmas"]
     errors: Any = None if sentences is None else sentences["errors"]
-    start = 0
+    known = nouns or sentences
+    assert known is not None
+    owner: Any = known["sentences"]
     for index, caption in _written(captions).items():
-        count = len(split(caption.text)) if nouns is None else _count(nouns, index)
-        mine = [] if owner is None else owner[owner[:, 0] == index][:, 4].tolist()
-        own = errors_of([{}] * count) if errors is None else errors[start : start + count]
-        start += count
+        own = owner[:, 0] == index
+        mine = [] if mentions is None else mentions[mentions[:, 0] == index][:, 4].tolist()
         yield Scored(
             sample.image_id,
             index,
             len(caption.text.split()),
-            own,
-            [names[noun] for noun in mine],
+            errors_of([{}] * int(own.sum())) if errors is None else errors[own],
+            [lemmas[noun] for noun in mine],
             np.array([presence[noun] for noun in mine], dtype=np.float64),
         )
 
 
-def _count(nouns: Evidence, index: int) -> int:
-    sentences: Any = nouns["sentences"]
-    return int((sentences[:, 0] == index).sum())
+def sentences_of(captions: Sequence[Caption]) -> np.ndarray:
+    """Candidate, start and end of every sentence.
+
+    Args:
+        captions: Candidates; those without a caption are left out.
+
+    Returns:
+        `(s, 3)` int32.
+    """
+    found = [
+        (index, sentence.start, sentence.end)
+        for index, caption in _written(captions).items()
+        for sentence in split(caption.text)
+    ]
+    return np.array(found, dtype=np.int32).reshape(-1, 3)
 
 
 def _detected(detections: Sequence[Detection]) -> Evidence:
     counts = [len(one.boxes) for one in detections]
     return {
         "presence": np.array([one.probability for one in detections], dtype=np.float64),
-        "boxes": np.concatenate([one.boxes for one in detections] or [np.zeros((0, 4))]).astype(
-            np.float32
-        ),
-        "box_scores": np.concatenate([one.scores for one in detections] or [np.zeros(0)]).astype(
-            np.float32
-        ),
+        "boxes": _stacked([one.boxes.reshape(-1, 4) for one in detections]).astype(np.float32),
+        "box_scores": _stacked([one.scores for one in detections]).astype(np.float32),
         "box_nouns": np.repeat(np.arange(len(detections), dtype=np.int32), counts),
     }
+
+
+def _stacked(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """One array after the other; an empty one of none."""
+    return np.concatenate(parts) if len(parts) else np.zeros(0)
 
 
 def _written(captions: Sequence[Caption]) -> dict[int, Caption]:

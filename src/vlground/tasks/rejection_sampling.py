@@ -131,10 +131,8 @@ class RejectionSampling:
 
     def scores(self) -> dict[str, dict[str, Any]]:
         """What each arm's captions are like, and how selection went."""
-        found: dict[str, Any] = {}
-        for arm, taken in arms(self.best, self.metric, int(self.cell.node["seed"])).items():
-            of_arm = estimates(taken, self.objects, self.chair)
-            found |= {f"{arm}/{name}": one for name, one in of_arm.items()}
+        taken = arms(self.best, self.metric, int(self.cell.node["seed"]))
+        found = estimates(taken, self.objects, self.chair)
         shares = {
             "ties": [best.tied > 1 for best in self.best.values()],
             "emptied": [best.refined.emptied for best in self.best.values()],

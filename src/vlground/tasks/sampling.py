@@ -82,6 +82,7 @@ class Sampling(ImageEvidence):
         """Write the candidates that are missing, fill the rows."""
         self.make(trainer)
         self.table = self.rows()
+        self.table["sentences"] = [len(split(text)) for text in self.table["text"]]
 
     def rows(self) -> pandas.DataFrame:
         """After `make`: one row a candidate."""
@@ -165,7 +166,6 @@ def table_of(images: Sequence[Sample], candidates: Iterable[Sequence[Caption]]) 
                     "candidate": index,
                     "text": caption.text,
                     "words": len(caption.text.split()),
-                    "sentences": len(split(caption.text)),
                     "tokens": None if known is None else len(known),
                     "log_probability": None if known is None else float(sum(known)),
                     "cut_off": caption.cut_off,
@@ -184,7 +184,7 @@ def estimates(table: pandas.DataFrame) -> dict[str, Estimate]:
     """What can be said of candidates without looking at images.
 
     Args:
-        table: As `table_of` makes it.
+        table: As `table_of` makes it, with `sentences`.
 
     Returns:
         `words` and `sentences` a caption; `token_log_probability` a token; shares of captions that
