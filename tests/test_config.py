@@ -56,7 +56,7 @@ def test_cams_and_metrics_can_be_built(option: str) -> None:
 
 
 RANDOM_WEIGHTS = ("resnet18", "resnet50", "vit_small", "swin_tiny")
-CAPTIONERS = ("captioner", "captioner_file", "captioner_server")  # see tests/captioners
+CAPTIONERS = ("captioner", "captioner_file", "captioner_server", "captioner_shapes")  # see tests/captioners
 NAMED = ("timm", "torchvision", "transformers_classifier", "maxvit_t")  # see tests/models
 CONTRASTIVE = {  # option -> its grid
     "clip_rn50x16": (12, 12),

@@ -21,7 +21,7 @@ from vlground.run import CONF
 from vlground.testing import check_dataset
 
 OPTIONS = sorted(path.stem for path in CONF.glob("dataset/shapes_*.yaml"))
-QUESTIONS = [name for name in OPTIONS if name != "shapes_classification"]
+QUESTIONS = [name for name in OPTIONS if name not in ("shapes_classification", "shapes_captions")]
 
 
 def make(name: str, **options: Any) -> Any:

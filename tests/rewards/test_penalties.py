@@ -138,17 +138,49 @@ def test_streams_alone_and_lambda_zero():
     assert not np.array_equal(only.total, rank(candidates, VigorReward())[1].total)
 
 
-def test_a_missing_score_is_no_score():
+def test_a_candidate_with_a_missing_score_can_be_refused():
     candidates = make()
     candidates.errors[3] = np.nan
     candidates.presence[5] = np.nan
     lost = {candidates.sentence_owner[3], candidates.noun_owner[5]}
-    _, penalty, chosen = rank(candidates, VigorReward(nouns="mentions"))
+    refuse = {"unknown": "refuse", "nouns": "mentions"}
+    _, penalty, chosen = rank(candidates, VigorReward(**refuse))
     assert set(np.flatnonzero(np.isnan(penalty.total))) == lost
     assert not lost & set(chosen.winner.tolist())
     # A stream that does not count asks for no score.
-    only = rank(candidates, VigorReward(streams=["sentences"], nouns="mentions"))[1]
+    only = rank(candidates, VigorReward(streams=["sentences"], **refuse))[1]
     assert set(np.flatnonzero(np.isnan(only.total))) == {candidates.sentence_owner[3]}
+
+
+@pytest.mark.parametrize("amount", ["counts", "rates"])
+def test_what_nobody_scored_is_as_if_it_were_not_there(amount):
+    candidates = make()
+    options = VigorReward(amount=amount, nouns="mentions")
+    candidates.errors[3] = np.nan
+    candidates.presence[5] = np.nan
+    names = ("sentence_owner", "errors"), ("noun_owner", "noun", "presence")
+    gone = {name: np.delete(getattr(candidates, name), 3, axis=0) for name in names[0]}
+    gone |= {name: np.delete(getattr(candidates, name), 5, axis=0) for name in names[1]}
+    found, without = signals(candidates, options), signals(replace(candidates, **gone), options)
+    np.testing.assert_array_equal(found.sentences, without.sentences)
+    np.testing.assert_array_equal(found.nouns, without.nouns)
+    np.testing.assert_array_equal(found.n_nouns, without.n_nouns)
+
+
+def test_a_candidate_of_which_a_stream_knows_nothing_cannot_win():
+    candidates = make()
+    candidates.errors[candidates.sentence_owner == 4] = np.nan
+    candidates.presence[candidates.noun_owner == 9] = np.nan
+    _, penalty, _ = rank(candidates, VigorReward())
+    assert set(np.flatnonzero(np.isnan(penalty.total))) == {4, 9}
+
+
+def test_an_empty_caption_wins_only_where_it_may():
+    candidates = replace(make(), words=make().words.copy())
+    candidates.words[7] = 0
+    assert np.flatnonzero(np.isnan(rank(candidates, VigorReward())[1].total)).tolist() == [7]
+    allowed = rank(candidates, VigorReward(take_empty=True))[1]
+    assert not np.isnan(allowed.total).any()
 
 
 @pytest.mark.parametrize("how", ["variance", "std", "rank"])

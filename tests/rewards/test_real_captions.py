@@ -5,6 +5,7 @@ are CHAIR's 80 classes, the truth is CHAIR's. Candidates of several models diffe
 detector knows the truth that the figures are measured with: the figures are about the method.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 
 from vlground.data.captions import Captions
+from vlground.data.sample import Sample
+from vlground.detectors.oracle import OracleDetector
 from vlground.metrics.chair_vocabulary import vocabulary
 from vlground.rewards.gathering import Scored, gather
 from vlground.rewards.options import VigorReward
-from vlground.rewards.oracle import presence
 from vlground.rewards.refinement import refine
 from vlground.rewards.selection import rank
 from vlground.rewards.sentences import split
@@ -31,15 +33,14 @@ pytestmark = [pytest.mark.shared, pytest.mark.slow]
 class Caption:
     """A candidate with its mentions, each in its sentence."""
 
-    image_id: str
-    text: str
+    sample: Sample
     sentences: list
     mentions: list  # (sentence, class)
 
 
 @pytest.fixture(scope="module")
-def world():
-    """Candidates by image and number, and the truth."""
+def world(tmp_path_factory):
+    """Candidates by image and number, the truth, and the file that it is in."""
     if not POPE.is_dir():
         pytest.skip("the folder of real data (pope) is not beside the checkout")
     known, found = vocabulary(), {}
@@ -52,22 +53,22 @@ def world():
                 (int(np.searchsorted(ends, mention.start, "right")), mention.name)
                 for mention in known.mentions(sample.text)
             ]
-            found[sample.image_id, number] = Caption(
-                sample.image_id, sample.text, sentences, mentions
-            )
+            found[sample.image_id, number] = Caption(sample, sentences, mentions)
         objects = data.objects
     truth = {
         image: {known.classes[name] for name in names if name in known.classes}
         for image, names in objects.items()
     }
-    return found, truth
+    file = tmp_path_factory.mktemp("truth") / "classes.json"
+    file.write_text(json.dumps({image: sorted(names) for image, names in truth.items()}))
+    return found, truth, str(file)
 
 
 def figures(captions, truth):
     """CHAIRi, CHAIRs and recall in percent, words, emptied; of (caption, kept sentences)."""
     mentions = wrong = with_wrong = objects = named = words = emptied = 0
     for caption, kept in captions:
-        there = truth[caption.image_id]
+        there = truth[caption.sample.image_id]
         said = [name for sentence, name in caption.mentions if sentence in kept]
         bad = [name for name in said if name not in there]
         mentions, wrong, with_wrong = mentions + len(said), wrong + len(bad), with_wrong + bool(bad)
@@ -93,11 +94,12 @@ NOUNS = VigorReward(streams=["nouns"])
 
 def experiment(world, miss, false_alarm, options=NOUNS):
     """Random of 5, best of 5, best and refined, LLaVA refined; and the selection."""
-    found, truth = world
+    found, truth, file = world
+    oracle = OracleDetector(file, miss=miss, false_alarm=false_alarm)
 
     def seen(caption):
-        names = [name for _, name in caption.mentions]
-        return presence([caption.image_id] * len(names), names, truth, miss, false_alarm)
+        (row,) = oracle.detect([caption.sample], [[name for _, name in caption.mentions]])
+        return np.array([one.probability for one in row])
 
     def refined(caption):
         undetected = np.zeros(len(caption.sentences), dtype=int)
@@ -111,7 +113,7 @@ def experiment(world, miss, false_alarm, options=NOUNS):
         Scored(
             image_id,
             number,
-            len(caption.text.split()),
+            len(caption.sample.text.split()),
             np.zeros((len(caption.sentences), 6)),
             [name for _, name in caption.mentions],
             seen(caption),

@@ -10,7 +10,7 @@ from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
 
 _ID = ("question_id", "id")
-_TEXT = ("answer", "text", "response", "output")
+_TEXT = ("answer", "text", "response", "output", "model_answer")
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ def read_answers(files: Mapping[str, Path], questions: Sequence[Sample]) -> Answ
     """Read files of answers, in any order, and join them to questions by id.
 
     An answer is an object with `question_id` (or `id`) and `answer` (or `text`, `response`,
-    `output`). A file without ids, as POPE's script takes it, is joined by order; it has to have as
-    many answers as there are questions.
+    `output`, `model_answer`). A file without ids, as POPE's script takes it, is joined by order; it
+    has to have as many answers as there are questions.
 
     Args:
         files: Category -> file. One file that is named after none of the questions' categories

@@ -42,6 +42,7 @@ class Captions:
 
     Attributes:
         skipped: Reason -> number of records that became no sample.
+        synonyms: Of whose words the objects are named: CHAIR's for COCO.
         objects: Image id -> names, of the images in `objects`; empty without.
         checksums: Option -> SHA-256 of its file.
 
@@ -55,6 +56,7 @@ class Captions:
         found = read_records("dataset.captions", captions)
         self.checksums = {"captions": found.checksum}
         self.objects: Mapping[str, frozenset[str]] = {}
+        self.synonyms: str | None = None
         if objects is not None:
             self.objects, self.checksums["objects"] = read_objects(objects)
         self._root, self._known = root, objects is not None
@@ -100,11 +102,14 @@ class Captions:
         return Sample(text_of(record, _ID) or f"{image_id}/{number}", image_id, image, text)
 
 
-def read_objects(value: str) -> tuple[dict[str, frozenset[str]], str]:
+def read_objects(
+    value: str, option: str = "dataset.objects"
+) -> tuple[dict[str, frozenset[str]], str]:
     """Read which objects images hold.
 
     Args:
         value: JSON of image id -> names.
+        option: That named it.
 
     Returns:
         Image id -> names, and the file's SHA-256.
@@ -114,7 +119,7 @@ def read_objects(value: str) -> tuple[dict[str, frozenset[str]], str]:
     """
     path = Path(value).expanduser()
     if not path.is_file():
-        raise VlgroundError(f"dataset.objects={value}: expected a JSON file, found no such file")
+        raise VlgroundError(f"{option}={value}: expected a JSON file, found no such file")
     with format_of(path, "objects (image id -> names)"):
         objects: dict[str, frozenset[str]] = {}
         for image, names in read_json(path).items():

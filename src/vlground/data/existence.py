@@ -16,6 +16,7 @@ from vlground.errors import VlgroundError
 Strategy = Literal["random", "popular", "adversarial"]
 # Said with a consonant first ("a unicycle"), or with a vowel ("an hourglass").
 _A = re.compile(r"(?:uni(?!nt|nf|ns|nv)|us[aeiu]|ut[ei]|uri|ukulele|eu|ew|one\b|once\b)")
+_ARTICLE = re.compile(r"(?i)^\s*(?:an?|the)\s+")
 _AN = re.compile(r"(?:[aeiou]|hour|hono|heir)")
 
 
@@ -37,7 +38,8 @@ def question_about(name: str) -> str:
 class ExistenceQuestions:
     """Asks of each image about things that are in it, and as often about things that are not.
 
-    What a sample's text names is in its image, so the source's texts should be names of classes.
+    What a sample's text names is in its image, so the source's texts should be names of classes; an
+    article before them is taken away.
     What is not there is drawn from all of them (random), or the most frequent one (popular), or the
     one that is most often in images with the thing asked about before it (adversarial), each time
     without what the image was asked about already; where nothing is left, at random. All of this is
@@ -105,7 +107,7 @@ class ExistenceQuestions:
         for index in range(len(source)):
             sample = source[index]
             first.setdefault(sample.image_id, sample.image)
-            objects.setdefault(sample.image_id, set()).add(sample.text)
+            objects.setdefault(sample.image_id, set()).add(_ARTICLE.sub("", sample.text))
         enough = {image: names for image, names in objects.items() if len(names) >= pairs}
         if len(enough) < len(objects):
             self.skipped[f"image with fewer than {pairs} objects"] = len(objects) - len(enough)

@@ -22,6 +22,7 @@ class ImageObjects:
 
     Attributes:
         skipped: Reason -> number of images left out.
+        synonyms: Of whose words the objects are named: CHAIR's for COCO.
         objects: Image id -> names.
         checksums: Option -> SHA-256 of its file.
 
@@ -35,6 +36,7 @@ class ImageObjects:
         known, checksum = read_objects(objects)
         self.checksums = {"objects": checksum}
         self.objects: Mapping[str, frozenset[str]] = known
+        self.synonyms: str | None = None
         folder = Path(root or "").expanduser()
         files = {} if root is None else _files(folder)
         missing = [] if root is None else [name for name in known if name not in files]

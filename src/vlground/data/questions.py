@@ -62,7 +62,8 @@ class Questions:
             a model is to answer, or the questions come with answers.
         relabelled: Questions with corrected labels (RePOPE, arXiv 2504.15707), for scores beside
             the others; questions that it lacks are ambiguous.
-        root: Folder of the images, for what needs to see them; None: they are not looked for.
+        root: Folder of the images (MME's may lie in `<task>/` or `<task>/images/` of it), for what
+            needs to see them; None: they are not looked for.
 
     Attributes:
         skipped: Reason -> number of records that became no sample.
@@ -197,12 +198,22 @@ def _sample(
         return "no image"
     if label not in ("yes", "no"):
         return "no label (yes or no)"
-    image = image_path(root, record, image_id)
-    if root is not None and not image.is_file():
+    image = _image(root, record, image_id, category)
+    if image is None:
         return "image not in dataset.root"
     category = text_of(record, ("category",)) or category
     name = text_of(record, ("question_id", "id")) or number
     return Sample(f"{category}/{name}", image_id, image, text, label=label)
+
+
+def _image(
+    root: str | None, record: Mapping[str, Any], image_id: str, category: str
+) -> Path | None:
+    """Where an image lies: in the folder, or as MME's in one of its task; None: nowhere."""
+    named = image_path(root, record, image_id)
+    folder = named.parent / category
+    places = (named, folder / named.name, folder / "images" / named.name)
+    return named if root is None else next((path for path in places if path.is_file()), None)
 
 
 def joined_labels(asked: Sequence[Sample], corrected: Sequence[QuestionFile]) -> dict[str, str]:

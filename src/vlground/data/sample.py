@@ -79,6 +79,7 @@ class KnownObjects(Protocol):
     """A data set that knows which objects its images hold, and names all of them."""
 
     objects: Mapping[str, frozenset[str]]  # image id -> names
+    synonyms: str | None  # file of words for them, see `Chair`; None: CHAIR's for COCO
 
 
 def manifest(samples: Iterable[Sample]) -> str:

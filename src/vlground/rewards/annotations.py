@@ -7,6 +7,7 @@
 What cannot be read is a count with its reason; what is read but not understood is kept in `extra`.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from vlground.rewards import m_haldetect, rlhf_v, vigor_annotations
 from vlground.rewards.annotated import Annotated, same_text
 from vlground.rewards.options import ERROR_TYPES
 from vlground.rewards.records import annotation_records
+
+log = logging.getLogger("vlground")
 
 Format = Literal["vigor", "m_haldetect", "rlhf_v"]
 _READERS: dict[str, Callable[[dict[str, Any], Counter[str]], Sequence[Annotated]]] = {
@@ -87,6 +90,8 @@ class AnnotatedSentences(SentenceScorer):
     def __init__(self, file: str, style: Format) -> None:
         found = read_annotations(Path(file), style)
         self.counts = found.counts
+        for reason, count in found.counts.items():
+            log.warning("reward.file=%s: %d × %s", file, count, reason)
         self._by_caption: dict[tuple[str, str], list[np.ndarray]] = {}
         for caption in found.captions:
             if caption.aligned:

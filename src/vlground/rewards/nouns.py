@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from vlground.errors import VlgroundError
+from vlground.metrics.chair_vocabulary import OFFICIAL
 from vlground.rewards.taggers import TAGGERS, Tagger
 from vlground.rewards.words import WORD, by_rule, read_list, singular
 
@@ -53,7 +54,8 @@ class NounFinder:
     Args:
         tagger: Who says what a noun is; vocabulary: the terms of a list and nothing else.
         vocabulary: Of tagger=vocabulary: the terms, or a file with one a line. A term may be
-            followed by its synonyms after commas: `person, man, woman`.
+            followed by its synonyms after commas: `person, man, woman`. coco: CHAIR's words for
+            COCO's 80 classes.
         compounds: adjacent: neighbouring nouns are one (`kitchen counter`); listed: those of the
             list are (`wine glass`), all others are alone; none: each word is alone. A vocabulary's
             terms of several words are always one.
@@ -91,7 +93,8 @@ class NounFinder:
         self._tagger: Tagger | None = None
         self._stop: frozenset[str] = frozenset()
         if vocabulary is not None:
-            self._terms = _named(_lines("vocabulary", vocabulary))
+            listed = str(OFFICIAL) if vocabulary == "coco" else vocabulary
+            self._terms = _named(_lines("vocabulary", listed))
             if not self._terms:
                 raise VlgroundError(f"task.nouns.vocabulary={vocabulary}: no term in it")
         else:

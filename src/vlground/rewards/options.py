@@ -55,9 +55,9 @@ class VigorReward:
         noun_weight: λ, of the nouns' stream (not stated).
         tie_order: What decides between equal penalties, in this order: more grounded nouns, more
             words, fewer words. What is then still equal goes to the lower index (ours).
-        unknown: What of a sentence that nobody scored, or a noun that the detector cannot tell: the
-            candidate cannot be taken (refuse), or the sentence or noun does not count (ignore)
-            (ours).
+        unknown: What of a sentence that nobody scored, or a noun that the detector cannot tell: it
+            does not count, unless all of a candidate's are like that (ignore), or the candidate
+            cannot be taken (refuse) (ours).
         take_empty: Whether an empty caption, which no one holds anything against, may win (ours).
         refine: Which sentences of the winner are removed: those with an undetected noun (nouns,
             the paper), those that the sentence scorer calls inaccurate (sentences), either, none.
@@ -83,7 +83,7 @@ class VigorReward:
     statistics: str | None = None
     noun_weight: float = 1.0
     tie_order: Sequence[str] = ("grounded", "longer")
-    unknown: Literal["refuse", "ignore"] = "refuse"
+    unknown: Literal["ignore", "refuse"] = "ignore"
     take_empty: bool = False
     refine: Literal["nouns", "sentences", "either", "none"] = "nouns"
     keep_at_least: int = 0

@@ -102,18 +102,25 @@ def signals(candidates: Candidates, options: VigorReward) -> Signals:
     detected = presence > options.noun_threshold
     missing = 1 - presence if options.noun_score == "probabilistic" else 1.0 - detected
     missing = np.where(np.isnan(presence), np.nan, missing)
-    faults, speaker = inaccuracy(candidates.errors, options), candidates.sentence_owner
-    if options.unknown == "ignore":
-        sure, said = ~np.isnan(presence), ~np.isnan(faults)
-        owner, missing, detected = owner[sure], missing[sure], detected[sure]
-        speaker, faults = speaker[said], faults[said]
-    n_sentences = np.bincount(speaker, minlength=c)
-    n_nouns = np.bincount(owner, minlength=c)
-    h: np.ndarray = np.bincount(speaker, faults, minlength=c)
-    d: np.ndarray = np.bincount(owner, missing, minlength=c)
+    faults = inaccuracy(candidates.errors, options)
+    h, n_sentences = _summed(candidates.sentence_owner, faults, c, options)
+    d, n_nouns = _summed(owner, missing, c, options)
     if options.amount == "rates":
         h, d = h / np.maximum(n_sentences, 1), d / np.maximum(n_nouns, 1)
     return Signals(h, d, np.bincount(owner[detected], minlength=c), n_sentences, n_nouns)
+
+
+def _summed(
+    owner: np.ndarray, values: np.ndarray, size: int, options: VigorReward
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sum of each candidate's values, and how many there are; NaN where one should know more."""
+    known = ~np.isnan(values)
+    if options.unknown == "refuse":
+        known[:] = True
+    count = np.bincount(owner[known], minlength=size)
+    total = np.bincount(owner[known], values[known], minlength=size)
+    nothing = (count == 0) & (np.bincount(owner, minlength=size) > 0)
+    return np.where(nothing, np.nan, total), count
 
 
 def pool_hash(keys: Sequence[str], found: Signals) -> str:

@@ -8,7 +8,7 @@ what is stored, so a sweep over thresholds, weights or normalisation asks no mod
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import isfinite
 from typing import Any, Self
 
@@ -30,6 +30,7 @@ from vlground.rewards.selection import Penalties, Selection, measure, rank
 from vlground.rewards.signals import Signals, pool_hash
 from vlground.rewards.statistics import histogram
 from vlground.tasks.caption_scoring import CaptionScoring
+from vlground.tasks.reviewing import checked, review
 from vlground.tasks.training_data import exported, write_training_data
 
 _BEHIND = {"sentences": "reward", "nouns": "detector"}
@@ -84,9 +85,13 @@ class RejectionSampling:
         if metric.pool == "global" and node["shard"] is not None:
             told = "its statistics are over all candidates; take metric.pool=image or frozen"
             raise VlgroundError(f"shard={node['shard']}: not with metric.pool=global: {told}")
+        checked(node["task"]["review"])
         dataset, _, _ = build_dataset(node["dataset"])
-        objects = dataset.objects if isinstance(dataset, KnownObjects) else {}
-        return cls(scoring, build(node["task"]["chair"]), objects, cell)
+        chair, objects = build(node["task"]["chair"]), {}
+        if isinstance(dataset, KnownObjects):
+            objects = dict(dataset.objects)
+            chair = replace(chair, synonyms=chair.synonyms or dataset.synonyms)
+        return cls(scoring, chair, objects, cell)
 
     @staticmethod
     def check(node: Mapping[str, Any]) -> None:
@@ -111,6 +116,7 @@ class RejectionSampling:
             measured = measure(self.pool, self.signals, self.metric)
             measured.write(self.cell.directory / "pool.json")
             write_training_data(self.cell, self.scoring, self.best, self.counts)
+            review(self)
 
     @property
     def pool(self) -> str:

@@ -32,7 +32,7 @@ Distribution = Literal["in", "out"]
 
 # Sides in pixels of a canvas of 96; a ring that holds another object is the largest of all.
 CANVAS = 96
-_SIDES = {"small": (14, 17), "large": (24, 30)}
+SIDES = {"small": (14, 17), "large": (24, 30)}
 _HOLDER = (36, 40)
 _GAP = 2
 _NEAR = 8
@@ -133,7 +133,7 @@ def generator(*name: object) -> Random:
 
 
 @dataclass
-class _Draft:
+class Draft:
     """Objects so far."""
 
     random: Random
@@ -156,7 +156,7 @@ class _Draft:
     def fill(self, holder: int, pair: Pair) -> None:
         """Put a small object into the hole of a ring."""
         ring = self.things[holder]
-        side = round(_SIDES["small"][0] * self.side / CANVAS)
+        side = round(SIDES["small"][0] * self.side / CANVAS)
         x, y = ring.x + (ring.side - side) // 2, ring.y + (ring.side - side) // 2
         self.things.append(Thing(pair[1], pair[0], "small", x, y, side, holder))
 
@@ -179,7 +179,7 @@ def draw_scene(
         side: Of the canvas, in pixels.
     """
     random = generator(*name)
-    draft = _Draft(random, side)
+    draft = Draft(random, side)
     pairs = SEEN if distribution == "in" else PAIRS
     wanted = random.randint(*count)
     first = random.choice(SEEN if distribution == "in" else sorted(HELD_OUT))
@@ -190,7 +190,7 @@ def draw_scene(
         draft.fill(0, first if first[1] != "ring" else random.choice(inner))
     for number in range(len(draft.things), wanted):
         pair, size = _next(random, draft.things, pairs)
-        draft.place(first if number == 0 else pair, size, _SIDES[size])
+        draft.place(first if number == 0 else pair, size, SIDES[size])
     return Scene("/".join(map(str, name)), tuple(draft.things), side)
 
 
