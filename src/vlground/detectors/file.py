@@ -11,6 +11,7 @@ from vlground.contracts import Detection, Detector
 from vlground.data.files import format_of, read_json
 from vlground.data.sample import Sample
 from vlground.detectors.detection import check_threshold
+from vlground.detectors.phrases import folded
 from vlground.errors import VlgroundError
 
 
@@ -56,7 +57,7 @@ class FileDetector(Detector):
             Of each sample one detection a phrase; NaN where the file does not say.
         """
         return [
-            [self._found.get((s.image_id, _plain(p)), Detection(math.nan)) for p in asked]
+            [self._found.get((s.image_id, folded(p)), Detection(math.nan)) for p in asked]
             for s, asked in zip(samples, phrases, strict=True)
         ]
 
@@ -75,9 +76,5 @@ def _entries(
             raise ValueError(f"entry {number}: expected a score in 0 to 1 for every box")
         order = np.argsort(-scores, kind="stable")
         order = order[scores[order] > threshold]
-        key = (str(entry["image"]), _plain(str(entry["phrase"])))
+        key = (str(entry["image"]), folded(str(entry["phrase"])))
         yield key, Detection(probability, boxes[order], scores[order])
-
-
-def _plain(phrase: str) -> str:
-    return " ".join(phrase.casefold().split())

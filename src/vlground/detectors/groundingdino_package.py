@@ -7,6 +7,9 @@ one of the same parts, and so of the same names in a checkpoint, stands in for i
 import ast
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,13 +21,13 @@ from torch import Tensor, nn
 from vlground.contracts import Detection, Detector
 from vlground.data.images import load_image
 from vlground.data.sample import Sample
-from vlground.detectors.caption_spans import join_phrases, plain
-from vlground.detectors.detection import check_threshold
-from vlground.detectors.grounding_dino import Pool, check_pool, read_queries
+from vlground.detectors.caption_queries import CaptionQueries, Pool
 from vlground.errors import VlgroundError
 
 _SHORTER, _LONGER = 800, 1333  # pixels
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# The published configurations save memory of gradients, which are not needed here.
+_INFERENCE = {"use_checkpoint": False, "use_transformer_ckpt": False}
 
 
 class GroundingDinoPackageDetector(Detector):
@@ -36,9 +39,9 @@ class GroundingDinoPackageDetector(Detector):
         checkpoint: Its weights, `.pth`; tensors alone are loaded.
         text_encoder: Name on the hub, or a folder, of BERT and its tokenizer; None: the one that
             the configuration names.
-        joint: See `GroundingDinoDetector`.
-        pool: See `GroundingDinoDetector`.
-        threshold: See `GroundingDinoDetector`.
+        joint: See `CaptionQueries`.
+        pool: See `CaptionQueries`.
+        threshold: Boxes with a larger score are kept (0.25 in ViGoR).
         device: Where it runs; None: a GPU if there is one.
 
     Raises:
@@ -58,18 +61,15 @@ class GroundingDinoPackageDetector(Detector):
         threshold: float = 0.25,
         device: str | None = None,
     ) -> None:
-        check_pool(pool)
-        check_threshold(threshold)
+        self._queries = CaptionQueries(joint, pool, threshold)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        options = read_config(Path(config).expanduser())
+        options = read_config(Path(config).expanduser()) | _INFERENCE
         options["device"] = str(self.device)
         if text_encoder is not None:
-            options["text_encoder_type"] = text_encoder
+            options["text_encoder_type"] = str(Path(text_encoder).expanduser())
         self.network = _build(options)
         _load(self.network, Path(checkpoint).expanduser())
-        self.network.eval().requires_grad_(False).to(self.device)
-        self._joint, self._pool, self._threshold = joint, pool, threshold
-        self._longest = int(options.get("max_text_len", 256))
+        self.network.float().eval().requires_grad_(False).to(self.device)
 
     def detect(
         self, samples: Sequence[Sample], phrases: Sequence[Sequence[str]]
@@ -80,16 +80,17 @@ class GroundingDinoPackageDetector(Detector):
             for sample, asked in zip(samples, phrases, strict=True)
         ]
 
-    @torch.inference_mode()
     def _detect(self, image: Image.Image, asked: Sequence[str]) -> list[Detection]:
-        words = [word for phrase in asked if (word := plain(phrase))]
-        found: dict[str, Detection] = {}
-        pixels = to_pixels(image)[None].to(self.device)
-        for spans in join_phrases(words, self.network.tokenizer, self._longest, self._joint):
-            made = self.network(pixels, captions=[spans.caption])
-            logits, boxes = made["pred_logits"][0].float(), made["pred_boxes"][0].float()
-            found |= read_queries(logits, boxes, spans, image.size, self._pool, self._threshold)
-        return [found.get(plain(phrase), Detection(float("nan"))) for phrase in asked]
+        forward = partial(self._forward, to_pixels(image)[None].to(self.device))
+        # The package cuts at its own number, whatever max_text_len of the configuration is.
+        longest = int(self.network.max_text_len)
+        return self._queries.detect(asked, self.network.tokenizer, longest, image.size, forward)
+
+    @torch.inference_mode()
+    def _forward(self, pixels: Tensor, caption: str) -> tuple[Tensor, Tensor]:
+        """Logits `(queries, tokens)`, -inf beyond the caption's, and boxes `(queries, 4)`."""
+        found = self.network(pixels, captions=[caption])
+        return found["pred_logits"][0].float(), found["pred_boxes"][0].float()
 
 
 class BertText(nn.Module):
@@ -180,12 +181,19 @@ def _build(options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - of the package
     except ImportError as error:
         told = "the package is not there; pip install 'vlground[groundingdino]'"
         raise VlgroundError(f"detector=groundingdino_package: {told}") from error
-    package.BertModelWarper = BertText
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # in the middle of a sweep's lines
+    theirs, package.BertModelWarper = package.BertModelWarper, BertText
     try:
-        return build_model(Namespace(**options))
-    except (OSError, AttributeError, KeyError, ValueError) as error:
+        with redirect_stdout(StringIO()):  # it prints the name of the text encoder
+            return build_model(Namespace(**options))
+    except Exception as error:  # nearly anything, of a configuration of another kind
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise VlgroundError(f"detector.config: cannot be built: {reason}") from error
+        encoder = f"detector.text_encoder={options.get('text_encoder_type')}"
+        raise VlgroundError(f"detector.config with {encoder}: cannot be built: {reason}") from error
+    finally:
+        package.BertModelWarper = theirs
 
 
 def _load(network: nn.Module, path: Path) -> None:

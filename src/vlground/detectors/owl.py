@@ -1,7 +1,7 @@
 """OWLv2 (Minderer et al. 2023, https://arxiv.org/abs/2306.09683) of transformers."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 import torch
 from PIL import Image
@@ -11,10 +11,8 @@ from vlground.contracts import Detection, Detector
 from vlground.data.images import load_image
 from vlground.data.sample import Sample
 from vlground.detectors.detection import check_threshold, from_queries
-from vlground.detectors.pretrained import load_detector
+from vlground.detectors.pretrained import Dtype, load_detector
 from vlground.errors import VlgroundError
-
-Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 class Owlv2Detector(Detector):
@@ -52,13 +50,9 @@ class Owlv2Detector(Detector):
         check_threshold(threshold)
         if template.count("{}") != 1:
             raise VlgroundError(f"detector.template={template!r}: expected one {{}}")
-        if dtype not in get_args(Dtype):
-            raise VlgroundError(f"detector.dtype={dtype}: expected {', '.join(get_args(Dtype))}")
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.network, self.processor = load_detector(
-            Owlv2ForObjectDetection, pretrained, revision, getattr(torch, dtype)
+            Owlv2ForObjectDetection, pretrained, revision, dtype, device
         )
-        self.network.to(self.device)
         self._template, self._threshold = template, threshold
         self._longest = int(self.network.config.text_config.max_position_embeddings)
 
@@ -103,9 +97,9 @@ class Owlv2Detector(Detector):
             truncation=True,
             max_length=self._longest,
             return_tensors="pt",
-        ).to(self.device)
+        ).to(self.network.device)
         read = self.processor.image_processor(images=image, return_tensors="pt")
-        found: Any = self.network(**read.to(self.device, self.network.dtype), **text)
+        found: Any = self.network(**read.to(self.network.device, self.network.dtype), **text)
         return found.logits[0].float().sigmoid(), found.pred_boxes[0].float()
 
 

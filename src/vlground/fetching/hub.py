@@ -12,7 +12,8 @@ from vlground.weights import snapshot_of
 
 # Small ones that are read with weights or a vocabulary if they are there.
 _BESIDE = (
-    *("added_tokens.json", "chat_template*", "generation_config.json", "preprocessor_config.json"),
+    *("added_tokens.json", "chat_template*", "generation_config.json", "merges.txt"),
+    "preprocessor_config.json",
     *("processor_config.json", "special_tokens_map.json", "tokenizer_config.json"),
 )
 

@@ -26,6 +26,7 @@ from vlground.weights import (
 _UNSET = "???"
 _PROCESSOR = "processor_config.json|preprocessor_config.json"
 _CHAT = "chat_template.jinja|chat_template.json|tokenizer_config.json"
+_WORDS = f"{VOCABULARY}|vocab.json"  # OWLv2 keeps CLIP's vocabulary in two files
 _CARRIED = Path(__file__).parents[1]  # the miniatures'
 
 
@@ -43,7 +44,7 @@ def model_needs(group: str, choices: Mapping[str, str], node: Node) -> Iterator[
     option = f"{group}={choices[group]}"
     checkpoint = node.get("checkpoint")
     if checkpoint is not None:
-        yield from _of_checkpoint(option, choices, str(checkpoint))
+        yield from _of_checkpoint(group, choices, str(checkpoint))
     yield from _of_package(option, node)
     if node.get("architecture") == _UNSET and node.get("pretrained"):
         yield _unset(option, f"{group}.architecture=NAME")
@@ -54,6 +55,10 @@ def model_needs(group: str, choices: Mapping[str, str], node: Node) -> Iterator[
     tokenizer = node.get("tokenizer")
     if is_on_hub(tokenizer):
         yield _on_hub(str(tokenizer), None, (VOCABULARY,), f"{option} tokenizer")
+    encoder = node.get("text_encoder")
+    if is_on_hub(encoder):
+        files = ("config.json", WEIGHTS, VOCABULARY)
+        yield _on_hub(str(encoder), None, files, f"{option} text_encoder")
     for child in node.values():
         if isinstance(child, Mapping) and "_target_" in child:
             yield from model_needs(group, choices, child)
@@ -69,6 +74,8 @@ def _of_pretrained(group: str, option: str, node: Node) -> Iterator[Need]:
             beside = (VOCABULARY,)
         if group == "judge":
             beside = (VOCABULARY, _PROCESSOR, _CHAT)
+        if group == "detector":
+            beside = (_WORDS, _PROCESSOR)
         files = ("config.json", WEIGHTS, *beside)
         yield _on_hub(str(name), node.get("revision"), files, option)
     elif isinstance(name, str):
@@ -77,20 +84,21 @@ def _of_pretrained(group: str, option: str, node: Node) -> Iterator[Need]:
             yield _own(path, f"{option} pretrained", Facts())
 
 
-def _of_checkpoint(option: str, choices: Mapping[str, str], checkpoint: str) -> Iterator[Need]:
+def _of_checkpoint(group: str, choices: Mapping[str, str], checkpoint: str) -> Iterator[Need]:
+    option = f"{group}={choices[group]}"
     known: dict[str, dict[str, Any]] = catalogue()["file"]
     if checkpoint != _UNSET:
         path = Path(checkpoint).expanduser()
         if not path.is_relative_to(_CARRIED):
             yield _own(path, option, facts_of(known.get(path.name, {})))
         return
-    meant = {name: entry for name, entry in known.items() if entry.get("model") == choices["model"]}
+    meant = {name: entry for name, entry in known.items() if entry.get(group) == choices[group]}
     dataset = choices.get("dataset", "")
     for_it = [name for name, entry in meant.items() if dataset in entry.get("datasets", ())]
     general = [name for name, entry in meant.items() if "datasets" not in entry]
     also = [name for name, entry in meant.items() if dataset in entry.get("also", ())]
     for name in [*(for_it or general or ["checkpoint"]), *also]:
-        asks = f"model.checkpoint={'FILE' if name == 'checkpoint' else f'DIR/{name}'}"
+        asks = f"{group}.checkpoint={'FILE' if name == 'checkpoint' else f'DIR/{name}'}"
         facts = facts_of(meant.get(name, {}))
         yield FileNeed(name, None, (name,), facts, f"{option} dataset={dataset}", asks)
 
