@@ -81,12 +81,12 @@ class Bench:
 
     def ours(self):
         """All candidates in one call."""
-        return self.captioner.caption(self.samples, PROMPT, COUNT, 0)[0]
+        return self.captioner.caption(self.samples, [PROMPT], COUNT, 0)[0]
 
     def calls(self):
         """A call a candidate."""
-        write_one = self.captioner.write
-        return [write_one(self.samples, PROMPT, [index], 0)[0][0] for index in range(COUNT)]
+        write, asked = self.captioner.caption, (self.samples, [PROMPT])
+        return [write(*asked, index + 1, 0, first=index)[0][0] for index in range(COUNT)]
 
     def generate(self):
         """A call of transformers a candidate."""
@@ -119,7 +119,7 @@ def main():
     keys = [candidate_key(0, "a", index) for index in range(COUNT)]
     vocabulary = ARCHITECTURE["text_config"]["vocab_size"]
     _, draw, step = ratio(
-        lambda: bench.captioner.caption(bench.samples, PROMPT, COUNT, 0),
+        bench.ours,
         lambda: [gumbel_noise(keys, p, vocabulary) for p in range(arguments.tokens)],
         1,
     )

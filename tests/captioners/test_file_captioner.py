@@ -23,6 +23,11 @@ def sample(image_id: str) -> Sample:
     return Sample(f"{image_id}/x", image_id, np.zeros((4, 4, 3), np.uint8), "")
 
 
+def texts(captioner: FileCaptioner, n: int, first: int = 0) -> list[str]:
+    (row,) = captioner.caption([sample("7")], [""], n, 9, first)
+    return [one.text for one in row]
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -35,7 +40,7 @@ def test_candidates_are_the_captions_in_their_order(tmp_path: Path, content: str
     path = tmp_path / "captions.json"
     path.write_text(content)
     captioner = FileCaptioner(str(path))
-    found = captioner.caption([sample("8"), sample("7"), sample("9")], "ignored", 2, 0)
+    found = captioner.caption([sample("8"), sample("7"), sample("9")], ["ignored"] * 3, 2, 0)
     assert [[one.text for one in row] for row in found] == [
         ["", ""],
         ["A cat.", "Two 🐈 cats."],
@@ -44,7 +49,9 @@ def test_candidates_are_the_captions_in_their_order(tmp_path: Path, content: str
     lacks = "fewer captions in model.file than asked"
     assert [[one.problem for one in row] for row in found] == [["", lacks], ["", ""], [lacks] * 2]
     assert found[1][0].log_probabilities is None
-    assert [[o.text for o in r] for r in captioner.caption([sample("7")], "", 1, 9)] == [["A cat."]]
+    assert texts(captioner, 1) == ["A cat."]
+    assert texts(captioner, 2, first=1) == ["Two 🐈 cats."]
+    assert texts(captioner, 2, first=2) == []
     assert captioner.skipped == {"no image id": 1, "no caption": 1}
 
 
@@ -53,9 +60,19 @@ def test_a_folder_is_read_in_the_order_of_names(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('[{"image_id": 7, "caption": "first"}]')
     (tmp_path / "notes.txt").write_text("none")
     captioner = FileCaptioner(str(tmp_path))
-    ((one, two),) = captioner.caption([sample("000000000007")], "", 2, 0)
+    ((one, two),) = captioner.caption([sample("000000000007")], [""], 2, 0)
     assert (one.text, two.text) == ("first", "second")
     assert captioner.skipped == {"torn end": 1}
+
+
+def test_a_list_of_files_is_read_in_its_order(tmp_path: Path) -> None:
+    (tmp_path / "b.json").write_text('[{"image_id": 7, "caption": "b"}]')
+    (tmp_path / "a.json").write_text('[{"image_id": 7, "caption": "a"}, {"image_id": 8}]')
+    captioner = FileCaptioner([str(tmp_path / "b.json"), str(tmp_path / "a.json")])
+    assert texts(captioner, 2) == ["b", "a"]
+    assert captioner.skipped == {"no caption": 1}
+    with pytest.raises(VlgroundError, match=r"^model\.file=.*none\.json: .*no such file$"):
+        FileCaptioner([str(tmp_path / "b.json"), str(tmp_path / "none.json")])
 
 
 def test_without_captions_it_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Captions of a model of transformers: each depends on (seed, image, index) and on nothing else."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from tests.captioners.dialogues import VOCABULARY, pictures, write_llava, write_qwen
 
-from vlground.captioners.local import LocalCaptioner
+from vlground.captioners.local import LocalCaptioner, Prefix
 from vlground.contracts import Caption
 from vlground.data.images import load_image
 from vlground.data.sample import Sample
@@ -32,6 +33,12 @@ def texts(captions: Sequence[Sequence[Caption]]) -> list[list[str]]:
     return [[one.text for one in row] for row in captions]
 
 
+def asked(
+    captioner: LocalCaptioner, samples: Sequence[Sample], n: int, seed: int, first: int = 0
+) -> list[list[Caption]]:
+    return captioner.caption(samples, [PROMPT] * len(samples), n, seed, first)
+
+
 def inputs_of(captioner: LocalCaptioner, sample: Any) -> Any:
     content = [{"type": "image"}, {"type": "text", "text": PROMPT}]
     words = captioner.processor.apply_chat_template(
@@ -42,28 +49,45 @@ def inputs_of(captioner: LocalCaptioner, sample: Any) -> Any:
 
 def test_a_candidate_depends_on_seed_image_and_index_alone(captioner: LocalCaptioner) -> None:
     samples = pictures(4)
-    whole = captioner.caption(samples, PROMPT, 5, seed=3)
+    whole = asked(captioner, samples, 5, seed=3)
     assert len({text for row in texts(whole) for text in row}) == 20, "all differ"
     for place, sample in enumerate(samples):
-        assert texts(captioner.caption([sample], PROMPT, 5, 3)) == texts([whole[place]])
-        assert texts(captioner.write([sample], PROMPT, [3], 3)) == [[whole[place][3].text]]
-    assert texts(captioner.caption(samples, PROMPT, 2, 3)) == [row[:2] for row in texts(whole)]
-    assert texts(captioner.caption(samples[::-1], PROMPT, 5, 3)) == texts(whole)[::-1]
-    other = captioner.caption(samples, PROMPT, 5, seed=4)
+        assert texts(asked(captioner, [sample], 5, 3)) == texts([whole[place]])
+        assert texts(asked(captioner, [sample], 4, 3, first=3)) == [[whole[place][3].text]]
+    assert texts(asked(captioner, samples, 2, 3)) == [row[:2] for row in texts(whole)]
+    assert texts(asked(captioner, samples[::-1], 5, 3)) == texts(whole)[::-1]
+    other = asked(captioner, samples, 5, seed=4)
     assert not {t for row in texts(other) for t in row} & {t for row in texts(whole) for t in row}
-    assert texts(captioner.caption([], PROMPT, 5, 3)) == []
-    assert texts(captioner.caption(samples[:1], PROMPT, 0, 3)) == [[]]
+    assert texts(asked(captioner, [], 5, 3)) == []
+    assert texts(asked(captioner, samples[:1], 0, 3)) == [[]]
+    assert texts(asked(captioner, samples, 5, 3, first=2)) == [row[2:] for row in texts(whole)]
+    assert texts(asked(captioner, samples[:1], 2, 3, first=2)) == [[]]
 
 
 def test_reading_the_prefix_once_changes_no_text(folder: str, captioner: LocalCaptioner) -> None:
     slow = LocalCaptioner(folder, max_tokens=24, prefix="repeated")
     samples = pictures(3)
-    ours, theirs = (one.caption(samples, PROMPT, 3, 0) for one in (captioner, slow))
+    ours, theirs = (asked(one, samples, 3, 0) for one in (captioner, slow))
     assert texts(ours) == texts(theirs)
     for row, other in zip(ours, theirs, strict=True):
         for one, two in zip(row, other, strict=True):
             assert one.cut_off == two.cut_off
             assert one.log_probabilities == pytest.approx(two.log_probabilities, abs=1e-4)
+
+
+@pytest.mark.parametrize("prefix", ["shared", "repeated"])
+def test_each_sample_is_asked_its_own_prompt(folder: str, prefix: Prefix) -> None:
+    """Prompts of one length are read together; none of them is asked of another sample."""
+    captioner = LocalCaptioner(folder, max_tokens=12, prefix=prefix)
+    samples = pictures(4)
+    samples[1] = replace(samples[1], image=samples[0].image, image_id=samples[0].image_id)
+    prompts = ["Describe it", "it Describe", "it", "Describe it"]
+    found = texts(captioner.caption(samples, prompts, 2, 0))
+    assert found[0] != found[1], "the same image, and another question"
+    for sample, prompt, row in zip(samples, prompts, found, strict=True):
+        assert texts(captioner.caption([sample], [prompt], 2, 0)) == [row]
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
+        captioner.caption(samples, prompts[:2], 1, 0)
 
 
 def test_pictures_of_other_sizes_are_read_together_where_they_can_be(tmp_path: Path) -> None:
@@ -75,17 +99,17 @@ def test_pictures_of_other_sizes_are_read_together_where_they_can_be(tmp_path: P
         samples.append(Sample(f"s{place}", f"i{place}", pixels, ""))
     sizes = [shared._read(sample, PROMPT)["input_ids"].shape[1] for sample in samples]
     assert sizes[0] < sizes[1] == sizes[2], "of equal length, and still of other positions"
-    found = shared.caption(samples, PROMPT, 3, 0)
+    found = asked(shared, samples, 3, 0)
     repeated = LocalCaptioner(folder, max_tokens=10, prefix="repeated")
-    assert texts(found) == texts(repeated.caption(samples, PROMPT, 3, 0))
+    assert texts(found) == texts(asked(repeated, samples, 3, 0))
     for sample, row in zip(samples, texts(found), strict=True):
-        assert texts(repeated.caption([sample], PROMPT, 3, 0)) == [row]
+        assert texts(asked(repeated, [sample], 3, 0)) == [row]
 
 
 def test_greedy_equals_generate(folder: str) -> None:
     captioner = LocalCaptioner(folder, temperature=0, max_tokens=20)
     samples = pictures(3)
-    for sample, row in zip(samples, captioner.caption(samples, PROMPT, 2, 0), strict=True):
+    for sample, row in zip(samples, asked(captioner, samples, 2, 0), strict=True):
         inputs = inputs_of(captioner, sample)
         made = captioner.network.generate(**inputs, do_sample=False, max_new_tokens=20)
         words = made[0, inputs["input_ids"].shape[1] :]
@@ -98,7 +122,7 @@ def test_log_probabilities_are_of_the_model_as_it_is(folder: str, temperature: f
     captioner = LocalCaptioner(folder, max_tokens=12, temperature=temperature, top_p=0.9)
     (sample,) = pictures(1)
     inputs = inputs_of(captioner, sample)
-    found = captioner.caption([sample], PROMPT, 6, 0)[0]
+    found = asked(captioner, [sample], 6, 0)[0]
     whole = [c for c in found if len(c.text.split()) == len(c.log_probabilities or ())]
     assert len(whole) > 1, "texts without special tokens, which can be read again"
     for caption in whole:
@@ -116,7 +140,7 @@ def test_log_probabilities_are_of_the_model_as_it_is(folder: str, temperature: f
 def test_texts_end_at_an_end_token_or_are_cut_off(tmp_path: Path) -> None:
     captioner = LocalCaptioner(write_llava(tmp_path, end=9), max_tokens=24)
     assert VOCABULARY["w2"] == 9
-    found = [one for row in captioner.caption(pictures(6), PROMPT, 5, 0) for one in row]
+    found = [one for row in asked(captioner, pictures(6), 5, 0) for one in row]
     lengths = [len(one.log_probabilities or ()) for one in found]
     assert {one.cut_off for one in found} == {True, False}
     for one, length in zip(found, lengths, strict=True):
@@ -150,6 +174,6 @@ def test_a_folder_without_model_or_template_is_refused(tmp_path: Path) -> None:
 
 def test_an_unreadable_image_is_no_caption(captioner: LocalCaptioner, tmp_path: Path) -> None:
     with pytest.raises(ImageError):
-        captioner.caption([Sample("a", "a", tmp_path / "none.jpg", "")], PROMPT, 1, 0)
+        asked(captioner, [Sample("a", "a", tmp_path / "none.jpg", "")], 1, 0)
     grey = Sample("g", "g", np.zeros((20, 30), np.uint8), "")
-    assert captioner.caption([grey], PROMPT, 1, 0)[0][0].problem == ""
+    assert asked(captioner, [grey], 1, 0)[0][0].problem == ""

@@ -12,7 +12,7 @@ from vlground.config import build
 from vlground.contracts import Judge
 from vlground.run import CONF
 
-OPTIONS = sorted(path.stem for path in (CONF / "judge").glob("*.yaml"))
+OPTIONS = sorted(p.stem for p in (CONF / "judge").glob("*.yaml") if p.stem != "none")
 OWN = {  # where an option is there for another value than its class's default
     "logprobs": {"score", "temperature", "max_tokens"},
     "openai_compatible": {"extra_body"},

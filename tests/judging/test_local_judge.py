@@ -18,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from vlground.contracts import JudgeRequest
 from vlground.errors import VlgroundError
 from vlground.judging.local import LocalJudge
 
@@ -198,6 +199,18 @@ def test_a_batch_gives_what_each_gives_alone(tmp_path: Path) -> None:
     for one, other in zip(alone, together, strict=True):
         assert one.score == pytest.approx(other.score, rel=1e-4)
         assert one.tokens_in == other.tokens_in
+
+
+def test_words_alone_are_judged_on_their_own_rubric(tmp_path: Path) -> None:
+    words = ("contents", "question", "reference", "answer")
+    request = JudgeRequest("1", dict.fromkeys(words, "boat"), ())
+    asking_words = {"prompt": "mmhal", "score": "digits", "lowest_mass": 0.0}
+    with pytest.raises(VlgroundError, match=r"its vocabulary lacks the digits 0-6"):
+        judge_of(stirred(tmp_path / "few"), **asking_words)
+    judge = judge_of(saying(tmp_path / "sure", *PIECES[:7], "</s>"), prompt="mmhal")
+    assert (judge.shows, judge.highest) == ("nothing", 6)
+    ((_, found),) = judge.judge([request])
+    assert (found.outcome, found.score) == ("score", 3.0)
 
 
 def test_what_it_said_is_kept(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from vlground.errors import VlgroundError
 from vlground.judging.prompt import Form, Prompt, load_prompt
 
 SHIPPED = ("full", "short", "describe_then_judge", "overlay")
+OF_WORDS = ("mmhal", "preference")
 OWN = """
 name = "own"
 version = 3
@@ -84,7 +85,41 @@ def test_the_fingerprint_follows_every_word(tmp_path: Path) -> None:
         ("masked", "overlay"),
     ):
         assert own(tmp_path, OWN.replace(a, b)).fingerprint != whole
-    assert len({load_prompt(name).fingerprint for name in SHIPPED}) == 4
+    assert len({load_prompt(name).fingerprint for name in (*SHIPPED, *OF_WORDS)}) == 6
+
+
+@pytest.mark.parametrize(("name", "highest", "pictures"), [("mmhal", 6, 0), ("preference", 9, 1)])
+def test_prompts_about_words_have_a_rubric_of_their_own(
+    name: str, highest: int, pictures: int
+) -> None:
+    prompt = load_prompt(name)
+    assert (prompt.name, prompt.highest, prompt.images) == (name, highest, pictures)
+    fields = {field: f"<{field}>" for field in prompt.placeholders}
+    request = JudgeRequest("1", fields, (np.zeros((2, 2, 3), np.uint8),) * pictures)
+    forms: list[Form] = ["json", "digit"]
+    for form in forms:
+        words = prompt.write(request, form)
+        assert all(f"\n{level}: " in words for level in range(highest + 1))
+        assert f"\n{highest + 1}: " not in words
+        assert f"from 0 to {highest}" in words.rsplit("\n\n", 1)[1]
+        assert all(f"<{field}>" in words for field in fields)
+
+
+@pytest.mark.parametrize(
+    ("shows", "highest", "told"),
+    [
+        ("masked", 6, "highest=6: expected 5, as what a mask shows is scored"),
+        ("photo", 10, "highest=10: expected 1-9, a single digit"),
+        ("nothing", 0, "highest=0: expected 1-9, a single digit"),
+    ],
+)
+def test_the_best_score_is_a_digit(tmp_path: Path, shows: str, highest: int, told: str) -> None:
+    changed = OWN.replace("masked", shows).replace("images = 2", f"images = 2\nhighest = {highest}")
+    with pytest.raises(VlgroundError, match=told):
+        own(tmp_path, changed)
+    fits = own(tmp_path, OWN.replace("masked", "photo").replace("version", "highest = 7\nversion"))
+    assert fits.highest == 7
+    assert fits.fingerprint != own(tmp_path, OWN.replace("masked", "photo")).fingerprint
 
 
 @pytest.mark.parametrize(
@@ -97,7 +132,7 @@ def test_the_fingerprint_follows_every_word(tmp_path: Path) -> None:
         (('json = "Say so of {object}."', ""), "neither 'json' nor 'digit'"),
         (("{place}", "{where}"), "placeholders are "),
         (("{place}", "there"), "placeholders are "),
-        (("version = 3", "version ="), "expected describe_then_judge, full, overlay, short or"),
+        (("version = 3", "version ="), "expected describe_then_judge, full, mmhal, overlay"),
     ],
 )
 def test_a_file_that_is_not_a_prompt_says_why(

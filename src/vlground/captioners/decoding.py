@@ -71,7 +71,7 @@ def write_shared(
 
     Args:
         network: Without an encoder: it continues from keys and values alone.
-        inputs: Of `b` images, all of the same prompt and shape, so that nothing is padded.
+        inputs: Of `b` images with their prompts, all of one shape, so that nothing is padded.
         copies: Candidates of an image.
         choose: Of the `b * copies` candidates, image by image.
         ends: Ids of tokens that end a text.

@@ -19,11 +19,12 @@ class FileCaptioner(Captioner):
 
     The file holds objects with an image (`image_id`, or `image`, a file's name) and a text
     (`caption` or `text`): a JSON list, JSON lines, or objects one after the other. In a folder of
-    such files, `.json` and `.jsonl`, the first candidate of an image comes from the first file by
-    name. Prompt and seed are not read.
+    such files, `.json` and `.jsonl`, or a list of files, an image has all its captions of the first
+    file (by name, or in the list), then those of the second: with one an image in each file,
+    candidate `i` comes from file `i`. Prompts and seed are not read.
 
     Args:
-        file: The file, or the folder.
+        file: The file, or the folder, or several of either.
 
     Attributes:
         skipped: Reason -> number of records that became no candidate; each is in the log.
@@ -34,32 +35,30 @@ class FileCaptioner(Captioner):
 
     version: ClassVar[int] = 1
 
-    def __init__(self, file: str) -> None:
-        path = Path(file).expanduser()
-        files = [str(path)]
-        if path.is_dir():
-            files = [str(one) for one in sorted(path.iterdir()) if one.suffix in _ENDINGS]
+    def __init__(self, file: str | Sequence[str]) -> None:
+        named = [file] if isinstance(file, str) else list(file)
+        files = [one for name in named for one in _files(Path(name).expanduser())]
         self.skipped: Counter[str] = Counter()
         self._captions: dict[str, list[Caption]] = {}
         for one in files:
             self._add(one)
         if not self._captions:
-            raise VlgroundError(f"model.file={file}: no caption there")
+            raise VlgroundError(f"model.file={', '.join(named)}: no caption there")
 
     def caption(
-        self, samples: Sequence[Sample], prompt: str, n: int, seed: int
+        self, samples: Sequence[Sample], prompts: Sequence[str], n: int, seed: int, first: int = 0
     ) -> list[list[Caption]]:
-        """The first `n` captions of every sample's image.
+        """The captions `first` … `n - 1` of every sample's image.
 
         Returns:
-            Of each sample `n`; where the file has fewer, the rest have the problem `fewer captions
-            in model.file than asked`.
+            Where the file has fewer than `n`, the rest have the problem `fewer captions in
+            model.file than asked`.
         """
         missing = Caption("", problem="fewer captions in model.file than asked")
         rows = []
         for sample in samples:
             known = self._captions.get(image_id_of({"image_id": sample.image_id}) or "", [])
-            rows.append([*known[:n], *[missing] * (n - len(known))])
+            rows.append([*known[:n], *[missing] * (n - len(known))][first:])
         return rows
 
     def _add(self, file: str) -> None:
@@ -73,3 +72,10 @@ class FileCaptioner(Captioner):
                 self._captions.setdefault(image_id, []).append(Caption(text.strip()))
         tell(found.path, left_out)
         self.skipped += Counter(found.skipped) + Counter(reason for _, reason in left_out)
+
+
+def _files(path: Path) -> list[str]:
+    """A file, or those of a folder in the order of their names."""
+    if not path.is_dir():
+        return [str(path)]
+    return [str(one) for one in sorted(path.iterdir()) if one.suffix in _ENDINGS]

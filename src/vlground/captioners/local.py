@@ -14,8 +14,8 @@ from vlground.contracts import Caption, Captioner
 from vlground.data.images import load_image
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
+from vlground.models.dialogue import Dtype, load_dialogue_model
 
-Dtype = Literal["float32", "bfloat16", "float16"]
 Prefix = Literal["shared", "repeated"]
 
 
@@ -66,7 +66,9 @@ class LocalCaptioner(Captioner):
         if max_tokens < 1:
             raise VlgroundError(f"model.max_tokens={max_tokens}: expected a positive number")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.network, self.processor = _load(pretrained, revision, getattr(torch, dtype))
+        self.network, self.processor = load_dialogue_model(
+            "model.pretrained", pretrained, revision, getattr(torch, dtype)
+        )
         self.network.to(self.device)
         if prefix == "shared" and self.network.config.is_encoder_decoder:
             raise VlgroundError("model.prefix=shared: this model has an encoder; expected repeated")
@@ -75,33 +77,26 @@ class LocalCaptioner(Captioner):
         self._ends = _ends(self.network, self.processor, pretrained)
 
     def caption(
-        self, samples: Sequence[Sample], prompt: str, n: int, seed: int
+        self, samples: Sequence[Sample], prompts: Sequence[str], n: int, seed: int, first: int = 0
     ) -> list[list[Caption]]:
-        """Write the first `n` candidates of every sample's image.
+        """Write the candidates `first` … `n - 1` of every sample's image.
 
         Args:
-            samples: A batch.
-            prompt: What is asked; the chat template puts the image before it.
-            n: Candidates a sample.
+            samples: A batch; those whose image and prompt are of one shape are read together.
+            prompts: What is asked of each; the chat template puts the image before it.
+            n: Candidates of an image.
             seed: See `candidate_key`.
+            first: Those before it are known already.
 
         Raises:
             ImageError: If an image cannot be read.
         """
-        return self.write(samples, prompt, range(n), seed)
-
-    def write(
-        self, samples: Sequence[Sample], prompt: str, indices: Sequence[int], seed: int
-    ) -> list[list[Caption]]:
-        """Write the candidates with these indices, for a run that lacks some of them.
-
-        Arguments are as of `caption`.
-        """
+        indices = range(first, n)
         found: dict[int, list[Caption]] = {place: [] for place in range(len(samples))}
         if not indices:
             return list(found.values())
         groups: dict[object, list[int]] = defaultdict(list)
-        inputs = [self._read(sample, prompt) for sample in samples]
+        inputs = [self._read(*asked) for asked in zip(samples, prompts, strict=True)]
         for place, one in enumerate(inputs):
             groups[_shape(one)].append(place)
         for places in groups.values():
@@ -113,7 +108,7 @@ class LocalCaptioner(Captioner):
             written = iter(self._decode([inputs[place] for place in places], keys))
             for place in places:
                 found[place] = [self._caption(next(written)) for _ in indices]
-        return [found[place] for place in range(len(samples))]
+        return list(found.values())
 
     def _read(self, sample: Sample, prompt: str) -> dict[str, Tensor]:
         content = [{"type": "image"}, {"type": "text", "text": prompt}]
@@ -150,30 +145,6 @@ def _joined(inputs: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 def _shape(inputs: dict[str, Tensor]) -> tuple[tuple[str, tuple[int, ...]], ...]:
     """The same of images that can be read together without padding."""
     return tuple((name, tuple(tensor.shape)) for name, tensor in sorted(inputs.items()))
-
-
-def _load(pretrained: str, revision: str | None, dtype: torch.dtype) -> tuple[Any, Any]:
-    """A network and its processor."""
-    from transformers import AutoModelForImageTextToText, AutoProcessor
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # in the middle of a sweep's lines
-    option = f"model.pretrained={pretrained}"
-    try:
-        processor = AutoProcessor.from_pretrained(pretrained, revision=revision)
-        network = AutoModelForImageTextToText.from_pretrained(
-            pretrained, revision=revision, dtype=dtype, use_safetensors=True
-        )
-    except Exception as error:  # every reader has its own for a damaged file
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise VlgroundError(f"{option}: no model with a processor there: {reason}") from error
-    if getattr(processor, "chat_template", None) is None:
-        raise VlgroundError(f"{option}: its processor has no chat template")
-    processor.tokenizer.padding_side = "left"
-    # What the model comes with for sampling is said by options here, or not done.
-    plain = {"temperature": None, "top_p": None, "top_k": None, "repetition_penalty": None}
-    network.generation_config.update(**plain)
-    return network.eval().requires_grad_(False), processor
 
 
 def _ends(network: Any, processor: Any, pretrained: str) -> list[int]:  # noqa: ANN401

@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, ClassVar, Literal, get_args
@@ -17,11 +15,10 @@ from vlground.captioners.choices import read_choices
 from vlground.contracts import Caption, Captioner
 from vlground.data.images import load_image
 from vlground.data.sample import Sample
+from vlground.endpoint.connection import Connection, Endpoint, Unanswered
+from vlground.endpoint.messages import picture_digest, write_body
+from vlground.endpoint.talk import Talk
 from vlground.errors import VlgroundError
-from vlground.judging.background import Background
-from vlground.judging.cache import picture_digest
-from vlground.judging.endpoint import Connection, Endpoint, Unanswered
-from vlground.judging.messages import write_body
 
 log = logging.getLogger("vlground")
 
@@ -33,6 +30,7 @@ class _Job:
     """One request: the candidates of one image that it asks for."""
 
     picture: np.ndarray
+    prompt: str
     seed: int
     keys: tuple[str, ...]
 
@@ -102,10 +100,8 @@ class ServerCaptioner(Captioner):
     ) -> None:
         if requests not in get_args(Requests):
             raise VlgroundError(f"model.requests={requests}: expected each or together")
-        with _own_names():
-            self.endpoint = Endpoint(
-                base_url, api_key_env, concurrency, requests_per_minute, attempts, timeout, backoff
-            )
+        pace = (concurrency, requests_per_minute, attempts, timeout, backoff)
+        self.endpoint = Endpoint("model", base_url, api_key_env, *pace)
         given = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
         self._parameters: dict[str, Any] = {
             **{name: value for name, value in given.items() if value is not None},
@@ -127,15 +123,17 @@ class ServerCaptioner(Captioner):
         self._told: set[str] = set()
 
     def caption(
-        self, samples: Sequence[Sample], prompt: str, n: int, seed: int
+        self, samples: Sequence[Sample], prompts: Sequence[str], n: int, seed: int, first: int = 0
     ) -> list[list[Caption]]:
-        """The first `n` candidates of every sample's image, from the cache where they are there.
+        """The candidates `first` … `n - 1` of every image, from the cache where they are there.
 
         Args:
             samples: A batch.
-            prompt: What is asked, beside the image.
-            n: Candidates a sample.
+            prompts: What is asked of each, beside the image.
+            n: Candidates of an image.
             seed: See `candidate_key`.
+            first: Those before it are not asked for; with `together` they are a part of the
+                request all the same.
 
         Raises:
             ImageError: If an image cannot be read.
@@ -144,62 +142,61 @@ class ServerCaptioner(Captioner):
         found: dict[str, Caption] = {}
         jobs: dict[tuple[str, ...], _Job] = {}
         rows = []
-        for sample in samples:
+        for sample, prompt in zip(samples, prompts, strict=True):
             row: list[str] = []
-            for job in self._jobs(sample, prompt, n, seed):
+            for job in self._jobs(sample, prompt, n, seed, first):
                 row.extend(job.keys)
                 known = {key: kept for key in job.keys if (kept := self.cache.get(key))}
                 found.update(known)
                 if len(known) < len(job.keys):
                     jobs[job.keys] = job
-            rows.append(row)
+            rows.append(row[-(n - first) :] if first < n else [])
         try:
-            with _own_names():
-                for keys, captions in self._ask_all(list(jobs.values()), prompt):
-                    found.update(zip(keys, captions, strict=True))
+            for keys, captions in self._ask_all(list(jobs.values())):
+                found.update(zip(keys, captions, strict=True))
         finally:
             self.cache.close()
         return [[found[key] for key in row] for row in rows]
 
-    def _jobs(self, sample: Sample, prompt: str, n: int, seed: int) -> list[_Job]:
+    def _jobs(self, sample: Sample, prompt: str, n: int, seed: int, first: int) -> list[_Job]:
         """What a sample takes, if nothing is known yet."""
+        if first >= n:
+            return []
         picture = np.asarray(load_image(sample))
         common = {"image": picture_digest(picture), "prompt": prompt}
-        together = self._requests == "together"
-        if together:  # how many are asked at once may change each of them
-            common["n"] = str(n)
-        jobs: list[_Job] = []
-        for index in range(n):
-            sent = _sent_seed(seed, sample.image_id, 0 if together else index)
+        if self._requests == "together":
+            sent = _sent_seed(seed, sample.image_id, 0)
+            common["n"] = str(n)  # how many are asked at once may change each of them
+            keys = [self.cache.key({**common, "seed": sent, "index": i}) for i in range(n)]
+            return [_Job(picture, prompt, sent, tuple(keys))]
+        jobs = []
+        for index in range(first, n):
+            sent = _sent_seed(seed, sample.image_id, index)
             key = self.cache.key({**common, "seed": sent, "index": index})
-            if together and jobs:
-                jobs[0] = _Job(picture, sent, (*jobs[0].keys, key))
-            else:
-                jobs.append(_Job(picture, sent, (key,)))
+            jobs.append(_Job(picture, prompt, sent, (key,)))
         return jobs
 
-    def _ask_all(
-        self, jobs: Sequence[_Job], prompt: str
-    ) -> Iterator[tuple[tuple[str, ...], list[Caption]]]:
+    def _ask_all(self, jobs: Sequence[_Job]) -> Iterator[tuple[tuple[str, ...], list[Caption]]]:
         """Send requests, and hand out what comes of each."""
         if not jobs:
             return
         waiting = iter(jobs)
-        with _connected(self.endpoint) as (background, connection):
+        talk: Talk[_Ended] = Talk(self.endpoint)
+        with talk:
             try:
                 while True:
                     # Twice as many wait as are asked, so that no place is idle.
-                    room = 2 * self.endpoint.concurrency - background.pending
+                    room = 2 * self.endpoint.concurrency - talk.background.pending
                     for job in islice(waiting, room):
-                        background.start(self._ask(connection, job, prompt))
-                    if not background.pending:
+                        talk.background.start(self._ask(talk.connection, job))
+                    if not talk.background.pending:
                         return
-                    for keys, captions, failed in background.take(wait=True):
+                    for keys, captions, failed in talk.background.take(wait=True):
                         self._failed = self._failed + 1 if failed else 0
                         yield keys, captions
                         self._stop_if_dead(captions)
             finally:
-                self.calls += connection.calls
+                self.calls += talk.new_calls()
 
     def _stop_if_dead(self, captions: Sequence[Caption]) -> None:
         if self._give_up is not None and self._failed >= self._give_up:
@@ -207,10 +204,10 @@ class ServerCaptioner(Captioner):
             again = "start again to go on from what is kept"
             raise VlgroundError(f"model.give_up={self._give_up}: {told}; {again}")
 
-    async def _ask(self, connection: Connection, job: _Job, prompt: str) -> _Ended:
+    async def _ask(self, connection: Connection, job: _Job) -> _Ended:
         count = len(job.keys)
         fields = {**self._parameters, "seed": job.seed, **({"n": count} if count > 1 else {})}
-        body = await asyncio.to_thread(write_body, self._model, prompt, [job.picture], fields)
+        body = await asyncio.to_thread(write_body, self._model, job.prompt, [job.picture], fields)
         try:
             answer = await connection.post(body)
         except Unanswered as failure:
@@ -232,31 +229,3 @@ class ServerCaptioner(Captioner):
 def _sent_seed(seed: int, image_id: str, index: int) -> int:
     """31 bits: what every server takes."""
     return candidate_key(seed, image_id, index) >> 33
-
-
-@contextmanager
-def _connected(endpoint: Endpoint) -> Iterator[tuple[Background[_Ended], Connection]]:
-    """A connection in the background."""
-    background: Background[_Ended] = Background()
-    session = endpoint.connect()
-    with ExitStack() as stack:
-        stack.enter_context(background)
-        connection = background.run(session.__aenter__())
-        try:
-            yield background, connection
-        finally:
-            if not sys.is_finalizing():
-                background.cancel()  # first: what runs would take the end for a failure
-                background.run(session.__aexit__(None, None, None))
-
-
-@contextmanager
-def _own_names() -> Iterator[None]:
-    """`Endpoint` names options as a judge's; here they are the model's."""
-    try:
-        yield
-    except VlgroundError as error:
-        told = str(error)
-        if not told.startswith("judge."):
-            raise
-        raise VlgroundError(f"model.{told.removeprefix('judge.')}") from error

@@ -13,15 +13,15 @@ from vlground.geometry import Frame
 if TYPE_CHECKING:
     from vlground.judging.usage import Usage
 
-Shows = Literal["masked", "overlay"]
+Shows = Literal["masked", "overlay", "photo", "nothing"]
 
 
 class Mask:
     """Which part of an image is shown, given the map for a text.
 
     Attributes:
-        shows: What a judge is told that it sees: an image without what is hidden, or colours over
-            all of it.
+        shows: What a judge is told that it sees: an image without what is hidden (`masked`), or
+            colours over all of it (`overlay`).
         version: Raised when its numbers change.
     """
 
@@ -82,7 +82,7 @@ class Verdict:
 
     Attributes:
         outcome: Which of the three.
-        score: 0-5, if there is one.
+        score: 0 to the judge's `highest`, if there is one.
         description: What the judge sees, in its words.
         justification: Why it scores so.
         reason: Of a refusal or an error, in words that are counted (`429`, `time-out`, `no JSON`).
@@ -104,15 +104,18 @@ class Verdict:
 
 
 class Judge:
-    """Scores how well what is shown supports a label.
+    """Scores how well what is shown supports a label, or how good an answer or a caption is.
 
     Attributes:
-        shows: What its prompt says of the picture, see `Mask`; None: it reads no prompt.
+        shows: What its prompt says of the picture: see `Mask`, or the whole `photo`, or `nothing`
+            where words alone are judged; None: it reads no prompt.
+        highest: Best score.
         usage: What came of requests so far, and what they cost.
         version: Raised when its numbers change.
     """
 
     shows: Shows | None = None
+    highest: int = 5
     usage: "Usage"
     version: ClassVar[int] = 1
 

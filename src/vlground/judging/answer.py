@@ -1,7 +1,8 @@
 """From what a judge wrote to a verdict: strictly, for a failure must never look like a score.
 
-Scores lie on the prompts' rubric, 0-5. A number beside that range, a fraction in words ("3/5"), two
-scores in one object, an answer that was cut off: each is an error with its own reason.
+Scores lie on the prompt's rubric, 0-5 unless it says otherwise. A number beside that range, a
+fraction in words ("3/5"), two scores in one object, an answer that was cut off: each is an error
+with its own reason.
 """
 
 import json
@@ -15,32 +16,36 @@ import numpy as np
 from vlground.contracts import Verdict
 
 HIGHEST = 5
-DIGITS = tuple(str(digit) for digit in range(HIGHEST + 1))
-
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    # Words before the number: what is written first is what the number can rest on.
-    "properties": {
-        "description": {"type": "string"},
-        "justification": {"type": "string"},
-        "score": {"type": "integer", "minimum": 0, "maximum": HIGHEST},
-    },
-    "required": ["description", "justification", "score"],
-    "additionalProperties": False,
-}
 
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
+_DIGIT = re.compile(r"[0-9]", re.ASCII)
 _NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
 # Word marks of sentencepiece and of byte-level vocabularies.
 _MARKS = str.maketrans("", "", "▁Ġ")
 
 
-def read_json(text: str, cut_off: bool = False) -> Verdict:
+def schema(highest: int = HIGHEST) -> dict[str, Any]:
+    """JSON schema of an answer with a score of 0-highest."""
+    return {
+        "type": "object",
+        # Words before the number: what is written first is what the number can rest on.
+        "properties": {
+            "description": {"type": "string"},
+            "justification": {"type": "string"},
+            "score": {"type": "integer", "minimum": 0, "maximum": highest},
+        },
+        "required": ["description", "justification", "score"],
+        "additionalProperties": False,
+    }
+
+
+def read_json(text: str, cut_off: bool = False, highest: int = HIGHEST) -> Verdict:
     """Read an answer that ought to be one JSON object.
 
     Args:
         text: All that the judge wrote. A fence of three backticks around all of it is taken away.
         cut_off: It ended at the longest answer that was allowed.
+        highest: Best score of the rubric.
 
     Returns:
         A score or an error.
@@ -69,16 +74,18 @@ def read_json(text: str, cut_off: bool = False) -> Verdict:
     description, justification = found.get("description"), found.get("justification")
     if not isinstance(description, str) or not isinstance(justification, str):
         return error("no description or justification")
-    score = _score(found.get("score"))
+    score = _score(found.get("score"), highest)
     if score is None:
-        return error("score is no number 0-5")
+        return error(f"score is no number 0-{highest}")
     return Verdict("score", score, description, justification)
 
 
-def read_digits(tokens: Iterable[tuple[str, float]], lowest_mass: float) -> Verdict:
+def read_digits(
+    tokens: Iterable[tuple[str, float]], lowest_mass: float, highest: int = HIGHEST
+) -> Verdict:
     """The expected score, from the probabilities of the first token.
 
-    It is Σ p(d)·d / Σ p(d) over the digits d = 0 … 5, as in G-Eval (Liu et al. 2023,
+    It is Σ p(d)·d / Σ p(d) over the digits d = 0 … highest, as in G-Eval (Liu et al. 2023,
     https://arxiv.org/abs/2303.16634) but from probabilities in place of repeated answers. Tokens
     that differ only in white space before the digit count together.
 
@@ -86,6 +93,7 @@ def read_digits(tokens: Iterable[tuple[str, float]], lowest_mass: float) -> Verd
         tokens: Token and its natural log-probability.
         lowest_mass: Σ p(d) below which the answer is an error: the judge wanted to say something
             else than a digit.
+        highest: Best score of the rubric, at most 9.
 
     Returns:
         A score or an error; probabilities and covered mass are in its justification.
@@ -94,34 +102,34 @@ def read_digits(tokens: Iterable[tuple[str, float]], lowest_mass: float) -> Verd
     ... # doctest: +ELLIPSIS
     Verdict(outcome='score', score=4.33..., justification='P(4) 0.667, P(5) 0.333; mass 0.750', ...
     """
-    mass = np.zeros(len(DIGITS))
+    mass = np.zeros(highest + 1)
     for token, logarithm in tokens:
-        digit = as_digit(token)
+        digit = as_digit(token, highest)
         if digit is not None:
             mass[digit] += math.exp(min(logarithm, 0.0))
     return expected_score(mass, lowest_mass)
 
 
 def expected_score(mass: Sequence[float] | np.ndarray, lowest_mass: float) -> Verdict:
-    """The expected score of `(6,)` probabilities of the digits 0-5; see `read_digits`."""
+    """The expected score of `(highest + 1,)` probabilities of digits; see `read_digits`."""
     mass = np.asarray(mass, dtype=float)
     covered = float(mass.sum())
     if not math.isfinite(covered) or covered <= 0 or covered < lowest_mass:
         return error("digits are improbable", f"mass {covered:.3f}")
     share = mass / covered
-    listed = [f"P({digit}) {p:.3f}" for digit, p in zip(DIGITS, share, strict=True) if p >= 0.0005]
+    listed = [f"P({digit}) {p:.3f}" for digit, p in enumerate(share) if p >= 0.0005]
     told = f"{', '.join(listed)}; mass {covered:.3f}"
-    return Verdict("score", float(share @ np.arange(len(DIGITS))), justification=told)
+    return Verdict("score", float(share @ np.arange(len(share))), justification=told)
 
 
-def as_digit(token: str) -> int | None:
-    """The digit 0-5 that a token is, beside white space and word marks; None: it is none.
+def as_digit(token: str, highest: int = HIGHEST) -> int | None:
+    """The digit 0-highest that a token is, beside white space and word marks; None: it is none.
 
     >>> as_digit("4"), as_digit("▁4"), as_digit(" 5"), as_digit("6"), as_digit("45")
     (4, 4, 5, None, None)
     """
     digit = token.translate(_MARKS).strip()
-    return int(digit) if digit in DIGITS else None
+    return int(digit) if _DIGIT.fullmatch(digit) and int(digit) <= highest else None
 
 
 def error(reason: str, justification: str = "") -> Verdict:
@@ -129,13 +137,13 @@ def error(reason: str, justification: str = "") -> Verdict:
     return Verdict("error", justification=justification, reason=reason)
 
 
-def _score(value: object) -> float | None:
-    """0-5, of a number or of a text that is nothing but one."""
+def _score(value: object, highest: int) -> float | None:
+    """0-highest, of a number or of a text that is nothing but one."""
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if 0 <= value <= HIGHEST else None
+    return float(value) if 0 <= value <= highest else None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

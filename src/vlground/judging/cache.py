@@ -4,14 +4,12 @@ They lie in an evidence store (see `vlground.store`), `runs/evidence/answers-…
 told is appended at once, so `kill -9` loses none of it, and any number of processes may share it.
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vlground.contracts import JudgeRequest, Verdict
+from vlground.endpoint.messages import picture_digest
 from vlground.store import EvidenceStore, Stage, digest
 
 _FORMAT = 1  # of what is kept; raise it when old answers can no longer be read
@@ -77,10 +75,3 @@ class AnswerCache:
         """Release files; the cache may be used again afterwards."""
         if self._store is not None:
             self._store.close()
-
-
-def picture_digest(image: np.ndarray) -> str:
-    """SHA-256 of the pixels and their shape, whatever file they are sent in."""
-    found = hashlib.sha256(str((image.shape, image.dtype.str)).encode())
-    found.update(np.ascontiguousarray(image).data)
-    return found.hexdigest()

@@ -2,25 +2,24 @@
 
 import asyncio
 import logging
-import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, get_args
 
 from vlground.contracts import Judge, JudgeRequest, Verdict
+from vlground.endpoint.connection import Connection, Endpoint, Unanswered
+from vlground.endpoint.messages import write_body
+from vlground.endpoint.talk import Talk
 from vlground.errors import VlgroundError
 from vlground.judging.answer import error
-from vlground.judging.background import Background
 from vlground.judging.cache import AnswerCache
-from vlground.judging.endpoint import Connection, Endpoint, Unanswered
 from vlground.judging.messages import (
     Score,
     Structured,
     check_option,
     parameters,
     read_answer,
-    write_body,
 )
 from vlground.judging.prompt import Form, load_prompt
 from vlground.judging.usage import Usage
@@ -101,16 +100,17 @@ class ChatJudge(Judge):
     ) -> None:
         check_option("score", score, get_args(Score))
         check_option("structured", structured, get_args(Structured))
-        self.endpoint = Endpoint(
-            base_url, api_key_env, concurrency, requests_per_minute, attempts, timeout, backoff
-        )
+        pace = (concurrency, requests_per_minute, attempts, timeout, backoff)
+        self.endpoint = Endpoint("judge", base_url, api_key_env, *pace)
         self.prompt = load_prompt(prompt)
         self.form: Form = "digit" if score == "digits" else "json"
         self.prompt.check(self.form)
-        self.shows = self.prompt.shows
+        self.shows, self.highest = self.prompt.shows, self.prompt.highest
         self.usage = Usage(price_in, price_out)
         self._model, self._lowest_mass, self._give_up = model, lowest_mass, give_up
-        self._parameters = parameters(score, structured, temperature, max_tokens, extra_body)
+        self._parameters = parameters(
+            score, structured, temperature, max_tokens, extra_body, self.highest
+        )
         asked = {
             "judge": "chat",
             "version": self.version,
@@ -137,7 +137,7 @@ class ChatJudge(Judge):
         self._failed = 0
         waiting: dict[str, list[JudgeRequest]] = {}
         with ExitStack() as stack:
-            talk: _Talk | None = None
+            talk: Talk[_Ended] | None = None
             stack.callback(self.cache.close)
             for request in requests:
                 words = self.prompt.write(request, self.form)
@@ -147,7 +147,7 @@ class ChatJudge(Judge):
                 elif key in waiting:
                     waiting[key].append(request)
                 else:
-                    talk = talk or stack.enter_context(_Talk(self.endpoint))
+                    talk = talk or stack.enter_context(Talk(self.endpoint))
                     waiting[key] = [request]
                     talk.background.start(self._ask(talk.connection, key, words, request))
                 if talk is not None:  # twice as many wait as are asked, so that no place is idle
@@ -157,7 +157,7 @@ class ChatJudge(Judge):
                 yield from self._finish(talk, waiting, wait=True)
 
     def _finish(
-        self, talk: "_Talk", waiting: dict[str, list[JudgeRequest]], wait: bool
+        self, talk: Talk[_Ended], waiting: dict[str, list[JudgeRequest]], wait: bool
     ) -> Iterator[tuple[JudgeRequest, Verdict]]:
         """Hand out what is known by now."""
         for key, verdict, failed in talk.background.take(wait):
@@ -184,7 +184,7 @@ class ChatJudge(Judge):
             if failure.refused:
                 return key, Verdict("refusal", reason=failure.reason), False
             return key, error(failure.reason), True
-        verdict = read_answer(found, self.form, self._lowest_mass)
+        verdict = read_answer(found, self.form, self._lowest_mass, self.highest)
         self.cache.put(key, verdict)
         return key, verdict, False
 
@@ -205,31 +205,3 @@ class ChatJudge(Judge):
         if reason not in self._told:
             self._told.add(reason)
             log.warning("the judge did not answer: %s", f"{reason}: {detail}" if detail else reason)
-
-
-class _Talk:
-    """A connection in the background, as long as a run lasts."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.background: Background[_Ended] = Background()
-        self._session: AbstractAsyncContextManager[Connection] = endpoint.connect()
-        self._told = 0
-
-    def __enter__(self) -> "_Talk":
-        with ExitStack() as stack:
-            stack.enter_context(self.background)
-            self.connection: Connection = self.background.run(self._session.__aenter__())
-            self._open = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if sys.is_finalizing():
-            return
-        with self._open:
-            self.background.cancel()  # first: what runs would take the end for a failure
-            self.background.run(self._session.__aexit__(None, None, None))
-
-    def new_calls(self) -> int:
-        """Requests that were sent since this was asked last."""
-        new, self._told = self.connection.calls - self._told, self.connection.calls
-        return new

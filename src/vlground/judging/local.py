@@ -1,11 +1,10 @@
 """A judge in this process: any image-text-to-text model of transformers."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -13,14 +12,13 @@ from torch import Tensor
 
 from vlground.contracts import Judge, JudgeRequest, Verdict
 from vlground.errors import VlgroundError
-from vlground.judging.answer import DIGITS, as_digit, expected_score, read_json
+from vlground.judging.answer import as_digit, expected_score, read_json
 from vlground.judging.cache import AnswerCache
 from vlground.judging.messages import Score, check_option
 from vlground.judging.prompt import Form, load_prompt
 from vlground.judging.usage import Usage
+from vlground.models.dialogue import Dtype, load_dialogue_model
 from vlground.store import checksums
-
-Dtype = Literal["float32", "bfloat16", "float16"]
 
 _BLANKS = 2  # tokens of white space that may precede a digit (Llama 2 has one of its own)
 
@@ -54,7 +52,7 @@ class LocalJudge(Judge):
             chat template.
     """
 
-    version = 1
+    version = 2  # 2: a model's own repetition penalty no longer counts
 
     def __init__(
         self,
@@ -77,17 +75,19 @@ class LocalJudge(Judge):
         self.prompt = load_prompt(prompt)
         self.form: Form = "digit" if score == "digits" else "json"
         self.prompt.check(self.form)
-        self.shows = self.prompt.shows
+        self.shows, self.highest = self.prompt.shows, self.prompt.highest
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.network, self.processor = _load(pretrained, revision, getattr(torch, dtype))
+        self.network, self.processor = load_dialogue_model(
+            "judge.pretrained", pretrained, revision, getattr(torch, dtype)
+        )
         self.network.to(self.device)
         self.usage = Usage()
         self._lowest_mass, self._max_tokens, self._batch_size = lowest_mass, max_tokens, batch_size
         # A folder's path would tell where it lies on this machine.
         self._name = Path(pretrained).name if Path(pretrained).exists() else pretrained
-        self._digits = _digit_tokens(self.processor.tokenizer)
+        self._digits = _digit_tokens(self.processor.tokenizer, self.highest)
         if self.form == "digit" and not all(len(ids) for ids in self._digits):
-            told = "its vocabulary lacks the digits 0-5, as judge.score=digits needs them"
+            told = f"its vocabulary lacks the digits 0-{self.highest} of judge.score=digits"
             raise VlgroundError(f"judge.pretrained={pretrained}: {told}")
         asked = {
             "judge": "local",
@@ -132,7 +132,7 @@ class LocalJudge(Judge):
         ]
         inputs = self.processor(
             text=self.processor.apply_chat_template(dialogues, add_generation_prompt=True),
-            images=[list(request.images) for request in requests],
+            images=[list(request.images) for request in requests] if self.prompt.images else None,
             padding=True,
             return_tensors="pt",
         ).to(self.device, self.network.dtype)
@@ -162,7 +162,7 @@ class LocalJudge(Judge):
         own = self._own(ids)
         ended = len(own) < len(ids) or int(ids[-1]) in self._ends
         text = self.processor.tokenizer.decode(own, skip_special_tokens=True)
-        return read_json(text, cut_off=not ended)
+        return read_json(text, not ended, self.highest)
 
     def _expected(self, ids: Tensor, logits: Tensor) -> Verdict:
         """The expected score, from the first token that is no white space."""
@@ -184,35 +184,11 @@ class LocalJudge(Judge):
         return ids[: ends[0]] if ends else ids
 
 
-def _load(pretrained: str, revision: str | None, dtype: torch.dtype) -> tuple[Any, Any]:
-    """A network and its processor."""
-    from transformers import AutoModelForImageTextToText, AutoProcessor
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # in the middle of a sweep's lines
-    option = f"judge.pretrained={pretrained}"
-    try:
-        processor = AutoProcessor.from_pretrained(pretrained, revision=revision)
-        network = AutoModelForImageTextToText.from_pretrained(
-            pretrained, revision=revision, dtype=dtype, use_safetensors=True
-        )
-    except Exception as error:  # every reader has its own for a damaged file
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise VlgroundError(f"{option}: no model with a processor there: {reason}") from error
-    if getattr(processor, "chat_template", None) is None:
-        raise VlgroundError(f"{option}: its processor has no chat template")
-    processor.tokenizer.padding_side = "left"  # or padding would lie between question and answer
-    with suppress(AttributeError):
-        # What the model comes with for sampling; it would only be warned about.
-        network.generation_config.update(temperature=None, top_p=None, top_k=None)
-    return network.eval().requires_grad_(False), processor
-
-
-def _digit_tokens(tokenizer: Any) -> list[np.ndarray]:  # noqa: ANN401 - of any class
-    """Ids of the tokens of each digit 0-5, with a space before it or without."""
-    ids: list[list[int]] = [[] for _ in DIGITS]
+def _digit_tokens(tokenizer: Any, highest: int) -> list[np.ndarray]:  # noqa: ANN401 - of any class
+    """Ids of the tokens of each digit 0-highest, with a space before it or without."""
+    ids: list[list[int]] = [[] for _ in range(highest + 1)]
     for token, number in tokenizer.get_vocab().items():
-        digit = as_digit(token)
+        digit = as_digit(token, highest)
         if digit is not None:
             ids[digit].append(number)
     return [np.array(sorted(numbers), dtype=int) for numbers in ids]

@@ -1,19 +1,12 @@
-"""What is sent to an endpoint of chat completions, and a verdict of what comes back."""
+"""What an endpoint is asked beside the words, and a verdict of what comes back."""
 
-import base64
-import io
-import json
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
-from PIL import Image
-
 from vlground.contracts import Verdict
 from vlground.errors import VlgroundError
-from vlground.judging.answer import SCHEMA, error, read_digits, read_json
+from vlground.judging.answer import HIGHEST, error, read_digits, read_json, schema
 from vlground.judging.prompt import Form
 
 Score = Literal["written", "digits"]
@@ -36,6 +29,7 @@ def parameters(
     temperature: float | None,
     max_tokens: int | None,
     extra_body: Mapping[str, Any] | None,
+    highest: int = HIGHEST,
 ) -> dict[str, Any]:
     """Fields of every request, on which answers depend; see `ChatJudge` for the arguments."""
     fields: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens}
@@ -43,41 +37,26 @@ def parameters(
     if score == "digits":
         fields |= {"logprobs": True, "top_logprobs": 20}
     elif structured == "json_schema":
-        schema = {"name": "verdict", "strict": True, "schema": SCHEMA}
-        fields["response_format"] = {"type": "json_schema", "json_schema": schema}
+        strict = {"name": "verdict", "strict": True, "schema": schema(highest)}
+        fields["response_format"] = {"type": "json_schema", "json_schema": strict}
     elif structured == "json_object":
         fields["response_format"] = {"type": "json_object"}
     return {**fields, **(extra_body or {})}
 
 
-def write_body(
-    model: str, words: str, images: Sequence[np.ndarray], fields: Mapping[str, Any]
-) -> bytes:
-    """JSON of a request.
-
-    Args:
-        model: Requested id.
-        words: What is asked.
-        images: `(height, width, 3)` uint8; sent as PNG, at their own size.
-        fields: See `parameters`.
-    """
-    content: list[dict[str, Any]] = [{"type": "text", "text": words}]
-    for image in images:
-        content.append({"type": "image_url", "image_url": {"url": _data_url(image)}})
-    messages = [{"role": "user", "content": content}]
-    return json.dumps({"model": model, "messages": messages, **fields}).encode()
-
-
-def read_answer(found: Mapping[str, Any], form: Form, lowest_mass: float) -> Verdict:
+def read_answer(
+    found: Mapping[str, Any], form: Form, lowest_mass: float, highest: int = HIGHEST
+) -> Verdict:
     """A verdict of an answer.
 
     Args:
         found: A chat completion with a choice.
         form: What was asked for.
         lowest_mass: See `ChatJudge`.
+        highest: Best score of the rubric.
     """
     choice, usage = found["choices"][0], found.get("usage")
-    verdict = _verdict(choice, form, lowest_mass)
+    verdict = _verdict(choice, form, lowest_mass, highest)
     tokens = usage if isinstance(usage, Mapping) else {}
     model = found.get("model")
     return replace(
@@ -88,7 +67,7 @@ def read_answer(found: Mapping[str, Any], form: Form, lowest_mass: float) -> Ver
     )
 
 
-def _verdict(choice: Mapping[str, Any], form: Form, lowest_mass: float) -> Verdict:
+def _verdict(choice: Mapping[str, Any], form: Form, lowest_mass: float, highest: int) -> Verdict:
     message = choice.get("message")
     message = message if isinstance(message, Mapping) else {}
     refusal = message.get("refusal")
@@ -97,15 +76,10 @@ def _verdict(choice: Mapping[str, Any], form: Form, lowest_mass: float) -> Verdi
     if choice.get("finish_reason") == "content_filter":
         return Verdict("refusal", reason="content filter")
     if form == "json":
-        return read_json(_text(message.get("content")), choice.get("finish_reason") == "length")
+        cut_off = choice.get("finish_reason") == "length"
+        return read_json(_text(message.get("content")), cut_off, highest)
     tokens = _first_tokens(choice)
-    return read_digits(tokens, lowest_mass) if tokens else error("no logprobs")
-
-
-def _data_url(image: np.ndarray) -> str:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG", compress_type=zlib.Z_RLE)  # quick, most is black
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return read_digits(tokens, lowest_mass, highest) if tokens else error("no logprobs")
 
 
 def _text(content: object) -> str:

@@ -10,13 +10,15 @@ from typing import Any, Literal, get_args
 
 from vlground.contracts import JudgeRequest, Shows
 from vlground.errors import VlgroundError
+from vlground.judging.answer import HIGHEST
 from vlground.store import digest
 
 Form = Literal["json", "digit"]
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _TYPES: dict[str, type] = {"name": str, "version": int, "shows": str, "images": int}
-_TYPES |= {"placeholders": list, "text": str, "json": str, "digit": str}
+_TYPES |= {"placeholders": list, "text": str, "json": str, "digit": str, "highest": int}
+_LEFT_OUT = frozenset({"json", "digit", "highest"})
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,14 @@ class Prompt:
     Attributes:
         name: Of the prompt, for rows and messages.
         version: Raised when a word changes that a judge reads.
-        shows: Pictures that it speaks of: masked ones, or a map laid over the photo.
+        shows: Pictures that it speaks of: masked ones, a map laid over the photo, the photo itself,
+            or nothing.
         images: How many pictures it speaks of.
         placeholders: Fields that it needs.
-        text: The task and the rubric, 0-5.
+        text: The task and the rubric, 0-highest.
         json: Its end where a JSON object is asked for; None: it cannot be asked so.
         digit: Its end where a single digit is asked for; None: it cannot be asked so.
+        highest: Best score, at most 9; 5 of all that judge what a mask shows.
     """
 
     name: str
@@ -42,11 +46,13 @@ class Prompt:
     text: str
     json: str | None
     digit: str | None
+    highest: int = HIGHEST
 
     @property
     def fingerprint(self) -> str:
         """16 hex digits that stand for the whole file, for the identity of a stage."""
-        return digest([self.name, self.version, self.shows, self.text, self.json, self.digit])
+        parts = [self.name, self.version, self.shows, self.text, self.json, self.digit]
+        return digest(parts if self.highest == HIGHEST else [*parts, self.highest])
 
     def check(self, form: Form) -> None:
         """Make sure that an answer of this form can be asked for.
@@ -84,7 +90,8 @@ def load_prompt(name: str) -> Prompt:
     """Read a prompt that comes with the package, or one of yours.
 
     Args:
-        name: `full`, `short`, `describe_then_judge`, `overlay`, or the path of a `.toml` file.
+        name: `full`, `short`, `describe_then_judge`, `overlay`, of what is behind an answer;
+            `mmhal`, of answers; `preference`, of captions; or the path of a `.toml` file.
 
     Raises:
         VlgroundError: If there is none, or the file is not as it has to be.
@@ -113,7 +120,7 @@ def _problem(found: Mapping[str, Any]) -> str | None:
     """What is wrong with the content of a prompt file."""
     if unknown := sorted(found.keys() - _TYPES.keys()):
         return f"unknown key {unknown[0]!r}"
-    missing = [name for name in _TYPES if name not in found and name not in get_args(Form)]
+    missing = [name for name in _TYPES if name not in found and name not in _LEFT_OUT]
     if missing:
         return f"has no {missing[0]!r}"
     wrong = [name for name, value in found.items() if not isinstance(value, _TYPES[name])]
@@ -121,6 +128,15 @@ def _problem(found: Mapping[str, Any]) -> str | None:
         return f"{wrong[0]!r} is not of type {_TYPES[wrong[0]].__name__}"
     if found["shows"] not in get_args(Shows):
         return f"shows={found['shows']}: expected {', '.join(get_args(Shows))}"
+    highest, masks = found.get("highest", HIGHEST), found["shows"] in ("masked", "overlay")
+    if highest != HIGHEST if masks else not 1 <= highest <= 9:
+        told = f"{HIGHEST}, as what a mask shows is scored" if masks else "1-9, a single digit"
+        return f"highest={highest}: expected {told}"
+    return _ill_worded(found)
+
+
+def _ill_worded(found: Mapping[str, Any]) -> str | None:
+    """What is wrong with its texts and their placeholders."""
     forms = [found[form] for form in get_args(Form) if form in found]
     if not forms:
         return "has neither 'json' nor 'digit', so no answer can be asked for"

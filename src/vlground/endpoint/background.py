@@ -19,7 +19,7 @@ class Background(Generic[T]):
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = Thread(target=self._loop.run_forever, name="vlground-judge", daemon=True)
+        self._thread = Thread(target=self._loop.run_forever, name="vlground-endpoint", daemon=True)
         self._ended: SimpleQueue[asyncio.Task[T]] = SimpleQueue()
         self.pending = 0
 

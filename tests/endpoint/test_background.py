@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from vlground.judging.background import Background
+from vlground.endpoint.background import Background
 
 
 async def fail() -> int:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
-from vlground.config import refuse_secrets
+from vlground.endpoint.secrets import Group, refuse_secrets
 from vlground.errors import VlgroundError
 
 _PASSING = frozenset({408, 429, 500, 502, 503, 504, 529})  # statuses that may be others next time
@@ -56,6 +56,7 @@ class Endpoint:
     """Where and how to ask.
 
     Attributes:
+        group: Whose options these are, for messages.
         base_url: What precedes `/chat/completions`.
         api_key_env: NAME of the environment variable that holds the key; None: no key is sent.
         concurrency: Requests in flight at once.
@@ -70,6 +71,7 @@ class Endpoint:
         VlgroundError: If an option does not fit.
     """
 
+    group: Group
     base_url: str
     api_key_env: str | None = None
     concurrency: int = 8
@@ -79,16 +81,18 @@ class Endpoint:
     backoff: float = 1.0
 
     def __post_init__(self) -> None:
-        refuse_secrets({"api_key_env": self.api_key_env, "base_url": self.base_url})
+        refuse_secrets({"api_key_env": self.api_key_env, "base_url": self.base_url}, self.group)
         parts = urlsplit(self.base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise VlgroundError(f"judge.base_url={self.base_url}: expected http:// or https://")
+            raise VlgroundError(
+                f"{self.group}.base_url={self.base_url}: expected http:// or https://"
+            )
         for name in ("concurrency", "requests_per_minute", "attempts", "timeout"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise VlgroundError(f"judge.{name}={value}: expected a positive number")
+                raise VlgroundError(f"{self.group}.{name}={value}: expected a positive number")
         if not self.backoff >= 0:
-            raise VlgroundError(f"judge.backoff={self.backoff}: expected 0 or more")
+            raise VlgroundError(f"{self.group}.backoff={self.backoff}: expected 0 or more")
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator["Connection"]:
@@ -112,7 +116,7 @@ class Endpoint:
     def _key(self) -> str | None:
         if self.api_key_env is None:
             return None
-        option = f"judge.api_key_env={self.api_key_env}"
+        option = f"{self.group}.api_key_env={self.api_key_env}"
         key = os.environ.get(self.api_key_env, "").strip()
         if not key:
             raise VlgroundError(f"{option}: this environment variable is not set")
@@ -213,12 +217,13 @@ class Connection:
 
     def _stop_if_useless(self, status: int, code: str) -> None:
         name = self._endpoint.api_key_env
+        option = f"{self._endpoint.group}.api_key_env={name or 'null'}"
         if status == 401:  # the endpoint's own words often hold a part of the key
             told = "wants a key" if name is None else "does not accept this key"
-            raise VlgroundError(f"judge.api_key_env={name or 'null'}: the endpoint {told} (401)")
+            raise VlgroundError(f"{option}: the endpoint {told} (401)")
         if status == 402 or code in _OUT_OF_MONEY:
             told = f"the account is out of money ({status}); start again later to go on"
-            raise VlgroundError(f"judge.api_key_env={name or 'null'}: {told}")
+            raise VlgroundError(f"{option}: {told}")
 
 
 def _told(problem: object, text: str) -> tuple[str, str]:
