@@ -237,6 +237,22 @@ def test_images_that_are_asked_for(tmp_path: Path) -> None:
     assert data.skipped == {"image not in dataset.root": 18}
 
 
+def test_images_of_mme_lie_in_the_folder_of_their_task(tmp_path: Path) -> None:
+    for name in ("count/1.jpg", "OCR/images/1.jpg", "2.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 6)).save(tmp_path / name)
+    (tmp_path / "questions").mkdir()
+    for task in ("count", "OCR"):
+        asked = [f"{n}.jpg\tIs it?\t{label}" for n in (1, 2, 3) for label in ("Yes", "No")]
+        (tmp_path / "questions" / f"{task}.txt").write_text("\n".join(asked))
+    data = Questions(str(tmp_path / "questions"), root=str(tmp_path))
+    found = {sample.id: sample.image for sample in data}
+    assert found["count/0"] == tmp_path / "count" / "1.jpg"
+    assert found["OCR/1"] == tmp_path / "OCR" / "images" / "1.jpg"
+    assert found["OCR/2"] == found["count/3"] == tmp_path / "2.jpg"
+    assert data.skipped == {"image not in dataset.root": 4}
+
+
 @pytest.mark.shared
 def test_official_files() -> None:
     if not SHARED.is_dir():

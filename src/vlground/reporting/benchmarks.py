@@ -1,10 +1,10 @@
-"""The tables of benchmark runs: CHAIR, POPE and MME, one table a benchmark."""
+"""The tables of benchmark runs: CHAIR, POPE, MME, MMHal-Bench and preference ranks, one each."""
 
 from collections.abc import Sequence
 
 from vlground.published import interval
 from vlground.reporting.block import Block
-from vlground.reporting.tables import Results, differences
+from vlground.reporting.tables import Results, differences, options
 
 _HEADS = {
     "chair_i": "CHAIRi ↓",
@@ -17,11 +17,22 @@ _HEADS = {
     "yes_ratio": "yes ratio",
     "perception": "perception ↑",
     "cognition": "cognition ↑",
+    "score": "score (0-6) ↑",
+    "hallucination_rate": "hallucination rate ↓",
+    "informativeness": "informativeness ↑",
 }
 _ORDER = {
     "chair": ("chair_i", "chair_s", "recall", "words"),
     "pope": ("accuracy", "precision", "recall", "f1", "yes_ratio"),
     "mme": ("perception", "cognition"),
+    "mmhal": ("score", "hallucination_rate", "informativeness"),
+    "preference": (),
+}
+_FURTHER = {  # scores of parts, by how their names end or begin
+    "pope": ("f1",),
+    "mme": ("score",),
+    "mmhal": ("score",),
+    "preference": ("mean_rank", "wins"),
 }
 _NOTES = {
     "chair": "CHAIRi: share of the named objects that the image does not hold; CHAIRs: of the "
@@ -31,6 +42,10 @@ _NOTES = {
     "answers, not of the labels. n: questions.",
     "mme": "100 x accuracy + 100 x accuracy plus, up to 200 a subtask; sums only where all of "
     "their subtasks are there. n: questions.",
+    "mmhal": "By a judge from words alone, on our rubric: other rubrics and other judges do not "
+    "compare. Hallucination rate: share below 3. Beside them each type of question. n: questions.",
+    "preference": "By a judge that sees the image and all captions; rank 1 is the best. a > b: the "
+    "share of images on which a ranks above b, a tie counting half. n: images.",
 }
 
 
@@ -48,21 +63,48 @@ def benchmark_blocks(results: Sequence[Results]) -> list[Block]:
         if not mine:
             continue
         found = dict.fromkeys(name for result in mine for name in result["scores"])
-        further = [name for name in found if name not in names and name.endswith(("f1", "score"))]
+        parts = _FURTHER.get(metric, ())
+        further = [one for one in found if one not in names and {*one.split("/")} & {*parts}]
         shown = [*(name for name in names if name in found), *further]
-        settings = differences(mine)
+        settings = _settings(mine)
         rows = [
             [
-                setting or str(result["fingerprint"]),
+                setting,
                 str(result["counts"]["samples"]),
                 *(interval(result["scores"].get(name), "\n") for name in shown),
             ]
             for result, setting in zip(mine, settings, strict=True)
         ]
-        heads = ["run", "n", *(_HEADS.get(name, name) for name in shown)]
+        heads = ["run", "n", *(_head(name) for name in shown)]
         notes = [_NOTES[metric], *_open(mine, settings)]
         blocks.append(Block(metric, heads, rows, notes, words=1))
     return blocks
+
+
+def _settings(results: Sequence[Results]) -> list[str]:
+    """What each run is called: choices and options that not all have, else its fingerprint."""
+    groups = ("dataset", "model", "judge")
+    several = [group for group in groups if len(options(results, group)) > 1]
+    names = [
+        " ".join([*(str(result["choices"].get(group, "none")) for group in several), setting])
+        for result, setting in zip(results, differences(results), strict=True)
+    ]
+    return [
+        name.strip() or str(result["fingerprint"])
+        for name, result in zip(names, results, strict=True)
+    ]
+
+
+def _head(name: str) -> str:
+    """What a score is called in a table.
+
+    >>> _head("f1"), _head("mean_rank/ours"), _head("wins/ours/theirs")
+    ('F1 ↑', 'rank of ours ↓', 'ours > theirs')
+    """
+    kind, _, rest = name.partition("/")
+    if kind == "mean_rank":
+        return f"rank of {rest} ↓"
+    return rest.replace("/", " > ") if kind == "wins" else _HEADS.get(name, name)
 
 
 def _open(results: Sequence[Results], settings: Sequence[str]) -> list[str]:
@@ -73,5 +115,5 @@ def _open(results: Sequence[Results], settings: Sequence[str]) -> list[str]:
         told = {**counts["flagged"], **counts["annotations_left_out"]}
         if told:
             why = "; ".join(f"{reason} ({count})" for reason, count in sorted(told.items()))
-            lines.append(f"{setting or result['fingerprint']}: {why}")
+            lines.append(f"{setting}: {why}")
     return lines

@@ -1,55 +1,75 @@
-"""`task=benchmark`: how much do captions, or answers to yes-or-no questions, hallucinate?
+"""`task=benchmark`: how much do captions, or answers to questions, hallucinate?
 
-The captions and answers come from files; no model runs. What they score is a pure function of the
-files, so nothing is stored beside the run.
+They come from files, or a model writes them: then each is evidence, stored once. What a judge says
+of them is evidence too; every other score is a pure function of texts and truth.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import lightning
-import numpy as np
 import pandas
 from PIL import Image
 
 from vlground.cell import Cell
 from vlground.config import build, build_dataset
-from vlground.data.captions import Captions
-from vlground.data.questions import Questions
-from vlground.data.sample import Sample
+from vlground.data.sample import DataSet, Sample
 from vlground.errors import VlgroundError
-from vlground.metrics import chair, mme, pope
 from vlground.metrics.chair import Chair
 from vlground.metrics.mme import Mme
+from vlground.metrics.mmhal import Mmhal
 from vlground.metrics.pope import Pope
+from vlground.metrics.preference import Preference
 from vlground.metrics.statistics import Estimate
-from vlground.rewards.sentences import split
+from vlground.tasks.captioned import Captioned
+from vlground.tasks.questioned import Questioned
+from vlground.tasks.rated import Answered, Compared
+from vlground.tasks.replying import Given, Replies
 
-log = logging.getLogger("vlground")
+
+class Scored(Protocol):
+    """One kind of benchmark.
+
+    Attributes:
+        samples: What is scored.
+        given: Texts of files; None: a model writes them.
+        prompts: What it is asked, one a sample.
+    """
+
+    samples: Sequence[Sample]
+    given: Given | None
+    prompts: list[str]
+
+    def score(
+        self, given: Given, trainer: lightning.Trainer
+    ) -> tuple[pandas.DataFrame, dict[str, Estimate]]:
+        """Rows with a `flag`, and scores."""
+        ...
+
+    def details(self) -> dict[str, Any]:
+        """What stands behind the scores."""
+        ...
 
 
 class Benchmark:
-    """Captions beside the objects of their images, or answers beside the labels of questions.
+    """A benchmark, and who answers.
 
     Args:
-        metric: Which benchmark, and its options.
-        dataset: Captions or questions, as read from their files.
-        samples: Those of them that the run is about.
+        scored: Which one.
+        replies: The model that answers; None: answers come from files.
 
     Attributes:
-        table: After `carry_out`: one row a caption, or a question.
+        table: After `carry_out`: one row a caption, a question or an image.
     """
 
     version = 1
 
-    def __init__(
-        self, metric: Chair | Pope | Mme, dataset: Captions | Questions, samples: Sequence[Sample]
-    ) -> None:
-        self.metric, self.dataset, self.samples = metric, dataset, samples
+    def __init__(self, scored: Scored, replies: Replies | None) -> None:
+        self.scored, self.replies = scored, replies
         self.table = pandas.DataFrame()
+        self._given = Given({})
         self._found: dict[str, Estimate] = {}
 
     @classmethod
@@ -57,46 +77,30 @@ class Benchmark:
         """The task of a cell.
 
         Raises:
-            VlgroundError: If metric and data set do not go together, or a file is not named.
+            VlgroundError: If metric, data set, model and judge do not go together, or a file is not
+                named.
         """
-        metric, name = build(cell.node["metric"]), cell.choices["metric"]
         dataset, _, _ = build_dataset(cell.node["dataset"])
-        if isinstance(metric, Chair):
-            if not isinstance(dataset, Captions):
-                raise VlgroundError(f"metric={name}: expected dataset=captions")
-            if not dataset.objects:
-                told = "which objects images hold: JSON, image id -> names"
-                raise VlgroundError(f"dataset.objects: metric={name} has to know {told}")
-        elif isinstance(metric, Pope | Mme):
-            if not isinstance(dataset, Questions):
-                raise VlgroundError(f"metric={name}: expected dataset=questions")
-            if not dataset.answers:
-                told = "answers: a file, or one for each file of questions"
-                raise VlgroundError(f"dataset.answers: metric={name} has to have {told}")
-        else:
-            told = f"metric={name}: task=benchmark is scored by chair, pope or mme"
-            raise VlgroundError(told)
-        return cls(metric, dataset, cell.samples)
+        scored = scored_of(cell, dataset)
+        replies = None
+        if scored.given is None:
+            replies = Replies.of(cell, scored.samples, scored.prompts)
+        return cls(scored, replies)
 
     @staticmethod
     def check(node: Mapping[str, Any]) -> None:
         """Nothing can be impossible about it that `of` does not say."""
 
     def carry_out(self, trainer: lightning.Trainer) -> None:
-        """Score everything; one process does it all."""
-        if isinstance(self.metric, Chair):
-            assert isinstance(self.dataset, Captions)
-            rows = chair.rows_of(self.samples, self.dataset.objects, self.metric)
-            self._found = chair.estimates(rows)
-            answered = np.ones(len(rows), dtype=bool)
-        else:
-            assert isinstance(self.dataset, Questions)
-            rows, self._found = self._answered(self.dataset)
-            answered = rows["answer"].notna().to_numpy()
-        flags = pandas.Series(np.where(answered, "", "no answer"), index=rows.index, dtype=object)
+        """Have written and judged what is missing, and score everything."""
+        if self.replies is not None:
+            self._given = self.replies.write(trainer)
+        elif self.scored.given is not None:
+            self._given = self.scored.given
+        rows, self._found = self.scored.score(self._given, trainer)
         nothing = pandas.Series([None] * len(rows), index=rows.index, dtype=object)
         empty = dict.fromkeys(("skipped", "truncated", "foil_truncated"), nothing)
-        self.table = rows.assign(degenerate=False, flag=flags, **empty)
+        self.table = rows.assign(degenerate=False, **empty)
 
     def scores(self) -> dict[str, dict[str, Any]]:
         """Those that are defined, with their intervals over images."""
@@ -105,35 +109,33 @@ class Benchmark:
         }
 
     def details(self) -> dict[str, Any]:
-        """What stands behind the scores; hallucination by sentence; other labels' scores."""
-        found: dict[str, Any] = {"checksums": dict(self.dataset.checksums)}
-        if isinstance(self.dataset, Captions):
-            assert isinstance(self.metric, Chair)
-            spans = [[(s.start, s.end) for s in split(sample.text)] for sample in self.samples]
-            places = chair.by_position(self.samples, spans, self.dataset.objects, self.metric)
-            found |= {"tally": chair.tally(self.table), "sentences": [asdict(p) for p in places]}
-        else:
-            metric = mme if isinstance(self.metric, Mme) else pope
-            found |= {"tally": metric.tally(self.table), "odd": dict(self.dataset.answer_counts)}
-            if isinstance(self.metric, Pope) and self.dataset.relabelled:
-                found["relabelled"] = self._relabelled(self.dataset, self.metric)
+        """What stands behind the scores, and what the model was asked."""
+        found = self.scored.details()
+        if self.replies is not None:
+            example = next(iter(self.scored.prompts), "")
+            given = {"cut_off": self._given.cut_off, "models": list(self._given.models)}
+            found["answered"] = {"first_prompt": example, **given}
         return {"matrix": {}, "benchmark": found}
 
     def pictures(self, count: int) -> dict[str, Image.Image]:
-        """None: no image is looked at."""
+        """None: what is scored is words."""
         return {}
 
-    def _answered(self, dataset: Questions) -> tuple[pandas.DataFrame, dict[str, Estimate]]:
-        if isinstance(self.metric, Mme):
-            rows = mme.rows_of(self.samples, dataset.answers, self.metric)
-            return rows, mme.estimates(rows)
-        assert isinstance(self.metric, Pope)
-        rows = pope.rows_of(self.samples, dataset.answers, self.metric)
-        return rows, pope.estimates(rows)
 
-    def _relabelled(self, dataset: Questions, metric: Pope) -> dict[str, Any]:
-        """The same answers by corrected labels."""
-        rows = pope.rows_of(self.samples, dataset.answers, metric, dataset.relabelled)
-        scores = pope.estimates(rows)
-        shown = {name: asdict(one) for name, one in scores.items() if isfinite(one.value)}
-        return {"scores": shown, "tally": pope.tally(rows)}
+def scored_of(cell: Cell, dataset: DataSet) -> Scored:
+    """The benchmark of a cell's metric.
+
+    Raises:
+        VlgroundError: If the metric is none of a benchmark, or does not go with data set and model.
+    """
+    metric = build(cell.node["metric"])
+    if isinstance(metric, Chair):
+        return Captioned.of(cell, metric, dataset)
+    if isinstance(metric, Pope | Mme):
+        return Questioned.of(cell, metric, dataset)
+    if isinstance(metric, Mmhal):
+        return Answered.of(cell, metric, dataset)
+    if isinstance(metric, Preference):
+        return Compared.of(cell, metric, dataset)
+    told = "task=benchmark is scored by chair, pope, mme, mmhal or preference"
+    raise VlgroundError(f"metric={cell.choices['metric']}: {told}")
