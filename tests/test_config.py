@@ -1,5 +1,6 @@
 """Every option composes, resolves and points at something that exists."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,12 @@ def test_cams_and_metrics_can_be_built(option: str) -> None:
 
 
 RANDOM_WEIGHTS = ("resnet18", "resnet50", "vit_small", "swin_tiny")
-CAPTIONERS = ("captioner", "captioner_file", "captioner_server", "captioner_shapes")  # see tests/captioners
+CAPTIONERS = (
+    "captioner",
+    "captioner_file",
+    "captioner_server",
+    "captioner_shapes",
+)  # see tests/captioners
 NAMED = ("timm", "torchvision", "transformers_classifier", "maxvit_t")  # see tests/models
 CONTRASTIVE = {  # option -> its grid
     "clip_rn50x16": (12, 12),
@@ -78,7 +84,7 @@ MATCHING = {  # option -> what names its weights
 @pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith("model=")])
 def test_models_can_be_built(option: str) -> None:
     name = option.removeprefix("model=")
-    if name in (*NAMED, *MATCHING, *CONTRASTIVE, *GENERATIVE, *CAPTIONERS, "siglip"):
+    if name in (*NAMED, *MATCHING, *CONTRASTIVE, *GENERATIVE, *CAPTIONERS, "siglip", "none"):
         pytest.skip("needs an architecture or minutes; built in tests/models")
     weights = ["model.pretrained=false"] if name in RANDOM_WEIGHTS else []
     scorer = build(composed(option, *weights)["model"])
@@ -138,7 +144,7 @@ def test_data_sets_without_their_folder_say_what_it_holds(option: str) -> None:
     node = composed(option)["dataset"]
     if "root" not in node:
         pytest.skip("needs no folder")
-    first = next(name for name in ("captions", "questions", "root") if name in node)
+    first = next(name for name in ("captions", "questions", "objects", "root") if name in node)
     with pytest.raises(VlgroundError, match=rf"^dataset\.{first}=None: expected .*"):
         build(node)
 
@@ -167,7 +173,7 @@ def test_an_experiment_composes_in_every_value_of_its_axes(name: str) -> None:
         return  # one model, one run
     assert node["mode"].name == "MULTIRUN", "an experiment refuses to be one default run"
     for axis, values in node["axes"].items():
-        for value in str(values).split(","):
+        for value in re.findall(r"\[[^\]]*\]|[^,]+", str(values)):
             composed(f"experiment={name}", f"{axis}={value}")
 
 

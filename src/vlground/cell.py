@@ -22,13 +22,13 @@ from PIL import Image
 from vlground import tracking
 from vlground.config import (
     build_dataset,
-    build_scorer,
     contents,
-    refuse_secrets,
+    load_weights,
     select,
     versions,
 )
 from vlground.data.sample import Sample, manifest
+from vlground.endpoint.secrets import GROUPS, refuse_secrets
 from vlground.errors import VlgroundError
 from vlground.metrics.matrix import tally
 from vlground.store import (
@@ -99,8 +99,9 @@ class Cell:
         assert isinstance(node, dict)
         chosen = dict(hydra.runtime.choices)
         read = {*node["task"]["reads"], *node["task"]["scores_with"]}
-        for group in {"judge", "model"} & read:
-            refuse_secrets(node[group])
+        for group in GROUPS:
+            if group in read:
+                refuse_secrets(node[group], group)
         choices = {
             group: option
             for group, option in chosen.items()
@@ -131,8 +132,9 @@ class Cell:
             raise VlgroundError(
                 f"dataset={self.choices['dataset']}: no samples; left out: {reasons}"
             )
-        if not self.node["sweep"]["dry_run"] and self.weights_missing:
-            build_scorer(self.node["model"])  # brings them here: now it is known which they are
+        if not self.node["sweep"]["dry_run"]:
+            for group in self._without_weights:
+                load_weights(self.node[group])  # now it is known which they are
         self._identity = {
             "task": self.choices["task"],
             "stage": self.stage.description,
@@ -146,8 +148,14 @@ class Cell:
 
     @property
     def weights_missing(self) -> bool:
-        """Whether the model's weights are not on this machine."""
-        return "model" in self.node["task"]["reads"] and unidentified(self.node["model"])
+        """Whether weights of the model, or of the detector, are not on this machine."""
+        return bool(self._without_weights)
+
+    @property
+    def _without_weights(self) -> list[str]:
+        task = self.node["task"]
+        read = {*task["reads"], *task["scores_with"]}
+        return [g for g in ("model", "detector") if g in read and unidentified(self.node[g])]
 
     @property
     def stage(self) -> Stage:

@@ -1,12 +1,10 @@
 """Between Hydra's configuration and objects: the only place that instantiates."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
 
 from vlground.contracts import CAM, Captioner, Detector, Judge, Mask, Scorer, SentenceScorer
 from vlground.data.sample import DataSet, Sample, manifest
@@ -41,6 +39,8 @@ def build_scorer(node: Node) -> Scorer:
         VlgroundError: If it cannot be built, or loading it brought newer weights than those that
             its evidence would be stored under.
     """
+    if not node:
+        raise VlgroundError("model=none: this task needs a model")
     before = None if unidentified(node) else checksums(node)
     scorer = _scorer(json.dumps(pinned(node), sort_keys=True))
     after = checksums(node)
@@ -90,26 +90,19 @@ def contents(named: Mapping[str, Node]) -> dict[str, str]:
     return sums
 
 
-def refuse_secrets(judge: Node) -> None:
-    """Refuse options that hold a key or a password, before they are written anywhere.
-
-    Args:
-        judge: Its node, or some of its options.
+def load_weights(node: Node) -> None:
+    """Bring the weights that a node names to this machine, by building it once.
 
     Raises:
-        VlgroundError: In a line that does not repeat them.
-
-    >>> refuse_secrets({"base_url": "https://me:secret@host/v1"})
-    Traceback (most recent call last):
-    vlground.errors.VlgroundError: judge.base_url: expected no user, password or query in it
+        VlgroundError: If that cannot be done.
     """
-    name = judge.get("api_key_env")
-    if name is not None and not re.fullmatch("[A-Z][A-Z0-9_]*", str(name)):
-        told = "expected the NAME of an environment variable, in capitals, not the key itself"
-        raise VlgroundError(f"judge.api_key_env: {told}")
-    address = urlsplit(str(judge.get("base_url") or ""))
-    if address.username or address.password or address.query:
-        raise VlgroundError("judge.base_url: expected no user, password or query in it")
+    from hydra.utils import get_object
+
+    component = get_object(node["_target_"])
+    if isinstance(component, type) and issubclass(component, Captioner | Detector):
+        build(pinned(node))
+    else:
+        build_scorer(node)
 
 
 @lru_cache(maxsize=1)

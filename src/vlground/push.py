@@ -22,7 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from vlground import judged, tracking
+from vlground import judged, rewarded, tracking
 from vlground.errors import VlgroundError
 from vlground.store import digest
 
@@ -118,6 +118,9 @@ class Stored:
         shown = [asdict(self.described), tracking.flat_scores(self.results), columns, cells]
         if said := judged.words(self.results):
             shown += [said, judged.matrix(self.results), judged.classes(self.results)]
+        if self.results["task"] in rewarded.TASKS:
+            shown += [rewarded.histograms(self.results), rewarded.nouns(self.results)]
+            shown.append(rewarded.winners(self.rows, {}))
         return digest(shown)
 
     def upload(self, entity: str | None, identifier: str) -> bool:

@@ -12,6 +12,7 @@ from vlground.published import Comparison, compare, experiments, read_published
 from vlground.reporting.benchmarks import benchmark_blocks
 from vlground.reporting.block import Block
 from vlground.reporting.printing import latex, markdown, show
+from vlground.reporting.rewards import reward_blocks
 from vlground.reporting.tables import Results, order
 
 
@@ -69,7 +70,7 @@ def _further_tables(
     runs: Path, chosen: Mapping[str, str], results: Sequence[Results], arguments: argparse.Namespace
 ) -> list[Block]:
     """What is not said run by run: whether models rely on an artefact, judges beside people."""
-    found: list[Block] = benchmark_blocks(results)
+    found: list[Block] = [*benchmark_blocks(results), *reward_blocks(results)]
     if _has("shortcut", results):
         from vlground.shortcuts.tables import tables as shortcuts
 

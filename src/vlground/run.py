@@ -44,6 +44,9 @@ OmegaConf.register_new_resolver(
 
 _SECRET = re.compile("key|secret|password|authorization", re.IGNORECASE)
 
+# Flags of what is asked again: of judges, and of servers that write captions.
+_UNANSWERED = ("error: ", "refusal", "time-out", "connection")
+
 # What became of the cells of this process, for the last line of a sweep.
 _cells: Counter[str] = Counter()
 
@@ -61,20 +64,21 @@ def main() -> None:
 def _refuse_secrets(arguments: Sequence[str]) -> None:
     """Before Hydra writes the command line into a sweep's folder."""
     given = [argument.partition("=") for argument in arguments]
-    dotted = [(key.lstrip("+~"), value) for key, _, value in given]
-    judge = {key[len("judge.") :]: value for key, value in dotted if key.startswith("judge.")}
-    if judge:
-        from vlground.config import refuse_secrets
+    dotted = [(key.lstrip("+~").partition("."), values) for key, _, values in given]
+    if not {of for (of, _, _), _ in dotted} & {"judge", "model"}:
+        return
+    from vlground.endpoint.secrets import GROUPS, refuse_secrets
 
-        for name, values in judge.items():
-            for value in values.split(","):
-                try:
-                    if _SECRET.search(name) and name != "api_key_env":
-                        told = f"judge.{name}: a key is given by judge.api_key_env=NAME"
-                        raise VlgroundError(f"{told}, the environment variable that holds it")
-                    refuse_secrets({name: None if value == "null" else value.strip("'\"")})
-                except VlgroundError as error:
-                    sys.exit(str(error))
+    asked = [(g, name, values) for (of, _, name), values in dotted for g in GROUPS if g == of]
+    for group, name, values in asked:
+        for value in values.split(","):
+            try:
+                if _SECRET.search(name) and name != "api_key_env":
+                    told = f"{group}.{name}: a key is given by {group}.api_key_env=NAME"
+                    raise VlgroundError(f"{told}, the environment variable that holds it")
+                refuse_secrets({name: None if value == "null" else value.strip("'\"")}, group)
+            except VlgroundError as error:
+                sys.exit(str(error))
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="run")
@@ -165,6 +169,7 @@ def compute(cell: "Cell") -> dict[str, Any]:
 
     from vlground.callbacks import finish, log_results
     from vlground.config import build
+    from vlground.rewarded import is_shown
 
     torch.set_flush_denormal(True)  # with denormals a backward pass of lite2 takes ten times longer
     quieten()
@@ -186,7 +191,7 @@ def compute(cell: "Cell") -> dict[str, Any]:
         if trainer.is_global_zero:
             figures = cell.save_figures(task.pictures(node["task"]["overlays"]))
             if logger is not None:
-                shown = task.table[task.table["id"].isin(figures)]
+                shown = task.table[is_shown(task.table, figures)]
                 log_results(logger, results, shown.to_dict("records"), figures)
             cell.write(results, task.table)
     finally:
@@ -211,7 +216,7 @@ def quieten() -> None:
 def unanswered(results: dict[str, Any]) -> str:
     """How many questions a judge did not answer, and how to ask them again."""
     flags = results["counts"]["flagged"]
-    count = sum(n for flag, n in flags.items() if flag.startswith(("error: ", "refusal: ")))
+    count = sum(n for flag, n in flags.items() if flag.startswith(_UNANSWERED) or flag.isdigit())
     return f" ({count} not answered: overwrite=true asks again)" if count else ""
 
 
@@ -221,6 +226,8 @@ def summary(results: dict[str, Any]) -> str:
     others = (
         *("deletion", "insertion", "road_combined", "delta_logit", "suspects"),
         *("chair_i", "chair_s", "recall", "words", "f1", "yes_ratio", "perception", "cognition"),
+        *("refined/chair_i", "refined/recall", "refined/words", "ties", "emptied"),
+        *("wrong_sentences", "undetected_nouns", "sentences", "distinct", "empty", "cut_off"),
     )
     scores = results["scores"]
     shown = [f"{n} {scores[n]['value']:.3f}" for n in (*names, *others) if n in scores]

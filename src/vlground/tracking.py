@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from vlground import judged
+from vlground import judged, rewarded
 from vlground.labels import CELLS, MATRIX, TEXTS
 from vlground.store import one_line_on_failure, write_json
 
@@ -151,7 +151,7 @@ def send(
     """Put scores and counts into the summary, the samples that have a picture into a table.
 
     The matrix of a model that decides, or of a judge, is a plot with its table; of any other it is
-    said why not.
+    said why not. Runs that reward captions have histograms, and tables of nouns and winners.
 
     Args:
         run: Where to.
@@ -164,13 +164,11 @@ def send(
     run.summary.update({**flat_scores(results), **judged.words(results)})
     if missing := results.get("matrix", {}).get("missing"):
         run.summary["matrix/missing"] = missing
-    columns, lines = samples(rows, figures)
-    table = wandb.Table(columns=columns)
-    for line in lines:
-        table.add_data(
-            *(wandb.Image(str(cell)) if isinstance(cell, Path) else cell for cell in line)
-        )
-    logged: dict[str, Any] = {f"{results['task']}/samples": table}
+    logged: dict[str, Any] = {}
+    if results["task"] in rewarded.TASKS:
+        logged |= _rewards(results, rows, figures)
+    else:
+        logged[f"{results['task']}/samples"] = _table(*samples(rows, figures))
     for text, lines in confusion(results).items():
         title = f"{text} text: decision × grounding"
         logged[f"matrix/{text}"] = _matrix_plot(CONFUSION, lines, title)
@@ -180,8 +178,39 @@ def send(
     heads, lines = judged.classes(results)
     if lines:
         logged[f"{judged.TASK}/classes"] = wandb.Table(columns=heads, data=lines)
-    with _pictures_beside(run):
-        run.log(logged)
+    if logged:
+        with _pictures_beside(run):
+            run.log(logged)
+
+
+def _table(columns: Sequence[str], lines: list[list[Any]]) -> "wandb.Table":
+    """A table in which files are pictures."""
+    import wandb
+
+    table = wandb.Table(columns=list(columns))
+    for line in lines:
+        table.add_data(
+            *(wandb.Image(str(cell)) if isinstance(cell, Path) else cell for cell in line)
+        )
+    return table
+
+
+def _rewards(
+    results: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], figures: Mapping[str, Path]
+) -> dict[str, Any]:
+    """Histograms a stream, and the tables of nouns and of winners, as far as the run has them."""
+    import wandb
+
+    logged: dict[str, Any] = {
+        name: wandb.Histogram(np_histogram=(counts, edges))  # type: ignore[arg-type]  # lists do
+        for name, (counts, edges) in rewarded.histograms(results).items()
+    }
+    if lines := rewarded.nouns(results):
+        logged["reward/nouns"] = _table(rewarded.NOUN_COLUMNS, lines)
+    if lines := rewarded.winners(rows, figures):
+        cells = [[_cell(cell) for cell in line] for line in lines]
+        logged["reward/winners"] = _table(rewarded.WINNER_COLUMNS, cells)
+    return logged
 
 
 def _matrix_plot(columns: Sequence[str], lines: list[list[Any]], title: str) -> Any:  # noqa: ANN401
@@ -220,20 +249,23 @@ def flat_scores(results: Mapping[str, Any]) -> dict[str, float]:
 
     What belongs to the matrix of a model that decides has a namespace of its own:
     `matrix/matched_correct_high` … An explanation's scores stay `explanation/accuracy` …, and a
-    benchmark's have its name: `pope/adversarial/f1`.
+    benchmark's have its name: `pope/adversarial/f1`. Scores of captions by rewards are
+    `reward/winner/recall` ….
     """
     task, benchmark = results["task"], results["task"] == "benchmark"
-    own = str(results["choices"]["metric"]) if benchmark else task
+    own = str(results["choices"]["metric"]) if benchmark else rewarded.space(task)
     numbers: dict[str, float] = {}
     for name, score in results["scores"].items():
         space = "matrix" if name in MATRIX and task != judged.TASK and not benchmark else own
         numbers |= judged.ends(f"{space}/{name}", score)
     for name, value in results["counts"].items():
-        numbers[f"{task}/count/{name}"] = sum(value.values()) if isinstance(value, dict) else value
+        numbers[f"{rewarded.space(task)}/count/{name}"] = (
+            sum(value.values()) if isinstance(value, dict) else value
+        )
     for text in TEXTS:
         for name, count in results.get("matrix", {}).get(text, {}).items():
             numbers[f"matrix/count/{text}_{name}"] = count
-    return {**numbers, **judged.numbers(results)}
+    return {**numbers, **judged.numbers(results), **rewarded.numbers(results)}
 
 
 def confusion(results: Mapping[str, Any]) -> dict[str, list[list[Any]]]:

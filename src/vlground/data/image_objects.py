@@ -32,7 +32,7 @@ class ImageObjects:
 
     def __init__(self, objects: str | None, root: str | None = None) -> None:
         if objects is None:
-            raise VlgroundError("dataset.objects: expected a JSON file, image id -> names")
+            raise VlgroundError("dataset.objects=None: expected a JSON file, image id -> names")
         known, checksum = read_objects(objects)
         self.checksums = {"objects": checksum}
         self.objects: Mapping[str, frozenset[str]] = known

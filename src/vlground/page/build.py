@@ -1,14 +1,7 @@
 """Puts the page together."""
 
-import base64
-import hashlib
-import html
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.resources import files
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +16,8 @@ from vlground.labels import (
     NOTES,
 )
 from vlground.metrics.judge_matrix import READINGS
+from vlground.page.document import document
+from vlground.page.document import embedded as embedded
 from vlground.page.explained import explained
 from vlground.page.options import choice_columns, differing
 from vlground.page.pictures import Album, fill, overlays, png, with_map
@@ -34,7 +29,9 @@ from vlground.plots import PANEL_GUTTER, PANELS, figure_3
 from vlground.report import comparisons
 from vlground.reporting.block import Block
 from vlground.reporting.explanation import judge_notes
+from vlground.reporting.rewards import LABELS, RECOMMENDED
 from vlground.reporting.tables import APART, beside_published, order
+from vlground.rewarded import TASKS
 from vlground.store import digest, replacing
 
 LIMIT = 9_900_000  # bytes of the page
@@ -42,7 +39,8 @@ ROWS = 3_000_000  # of it for rows
 STRIPS = 4  # samples of a run whose figure 2 is drawn, where there is room
 _SHARE = 0.4  # of the room for pictures that strips may take
 _GROUNDING = ("pointing_game", "pg_uncertainty", "io_ratio", "iou_soft", "wdp_binary")
-_RECOMMENDED = (*_GROUNDING, *EXPLANATION_COLUMNS, "deletion", "insertion", "road_combined")
+_FAITHFUL = ("deletion", "insertion", "road_combined")
+_RECOMMENDED = (*_GROUNDING, *EXPLANATION_COLUMNS, *_FAITHFUL, *RECOMMENDED)
 _ACCURACIES = {"matched_accuracy": "matched accuracy ↑", "foil_accuracy": "foil accuracy ↑"}
 _LABELS = {
     **COLUMNS,
@@ -50,10 +48,10 @@ _LABELS = {
     **MATRIX_COLUMNS,
     **_ACCURACIES,
     **EXPLANATION_COLUMNS,
+    **LABELS,
 }
-# In the order in which they run, all in one function: nothing leaks into the page.
-_FIRST = ("dom", "data", "statistics", "charts", "table")
-_SCRIPTS = (*_FIRST, "matrix", "judge", "detail", "samples", "compare", "main")
+_FIRST = ("dom.js", "data.js", "statistics.js", "charts.js", "table.js")
+_SCRIPTS = (*_FIRST, "matrix.js", "judge.js", "detail.js", "samples.js", "compare.js", "main.js")
 
 
 @dataclass(frozen=True)
@@ -108,23 +106,12 @@ def page(
     seen, note = overlays(album, runs, room - taken)
     for entry, strip, shown in zip(data["runs"], drawn, seen, strict=True):
         entry["strips"], entry["overlays"] = strip, shown
-        # A judge's run is of another paper: that it has no figure 2 needs no reason.
-        judged = entry["explanation"] is not None
-        entry["noStrips"] = "" if judged else strips.reasons.get(entry["path"], "")
+        # Runs of another paper have no figure 2, which needs no reason.
+        apart = entry["explanation"] is not None or entry["rewarded"]
+        entry["noStrips"] = "" if apart else strips.reasons.get(entry["path"], "")
     data |= {"pictures": album.pictures, "allStrips": all_drawn, "overlayNote": note}
     size = len(_html({**data, "size": "00.0 MB"}).encode())
     return _html({**data, "size": f"{size / 1e6:.1f} MB"})
-
-
-def embedded(value: object) -> str:
-    r"""JSON that may stand inside `<script>`: no `<` in it opens or closes anything.
-
-    >>> embedded({"text": "</script>"})
-    '{"text":"\\u003c/script>"}'
-    """
-    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    # The two line separators are legal in JSON, but some tools break lines there.
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def _data(runs: Sequence[Run], troubles: Sequence[Trouble], rows: Table) -> dict[str, Any]:
@@ -176,6 +163,8 @@ def _run(run: Run) -> dict[str, Any]:
         "counts": results["counts"],
         "matrix": results.get("matrix", {}),
         "explanation": explained(run),
+        "rewarded": results.get("task") in TASKS,
+        "review": (run.folder / "review.html").is_file(),
         "identity": identity,
         "about": {name: results[name] for name in about if name in results},
         "problem": run.problem,
@@ -187,32 +176,4 @@ def _block(block: Block) -> list[Any]:
 
 
 def _html(data: Mapping[str, Any]) -> str:
-    folder = files("vlground.page")
-    style = folder.joinpath("page.css").read_text("utf-8")
-    bodies = [folder.joinpath(f"{name}.js").read_text("utf-8") for name in _SCRIPTS]
-    script = '(() => {\n"use strict";\n' + "\n".join(bodies) + "})();"
-    # Nothing is loaded from anywhere, and no script runs but this one, whatever the data hold.
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; "
-        f"script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'"
-    )
-    text = folder.joinpath("template.html").read_text("utf-8")
-    parts = {"policy": html.escape(policy), "style": style, "data": embedded(data)}
-    parts["script"] = script
-    # In one go: what is put in may itself hold something that looks like a place to fill.
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], text)
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _finite(value: object) -> object:
-    """NaN and infinity, which JSON does not know, as null."""
-    if isinstance(value, Mapping):
-        return {str(key): _finite(child) for key, child in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(child) for child in value]
-    if isinstance(value, float) and not isfinite(value):
-        return None
-    return value
+    return document("template.html", "page.css", _SCRIPTS, data)

@@ -3,8 +3,9 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 
 function prepareRun(run) {
-  const { model, cam, dataset, mask, judge } = run.choices;
-  run.title = [model, cam, dataset, mask, run.explanation ? judge : ""].filter((name) => name && name !== "none").join(" · ");
+  const { model, cam, dataset, mask, judge, detector, reward, task } = run.choices;
+  const further = run.rewarded ? [detector, reward, task] : run.explanation ? [judge] : [];
+  run.title = [model, cam, dataset, mask, ...further].filter((name) => name && name !== "none").join(" · ");
   run.optionText = Object.entries(run.options).map(([k, v]) => `${k}=${v}`).join(", ");
   run.name = run.optionText ? `${run.title} (${run.optionText})` : run.title;
   run.overlayOf = new Map(run.overlays);

@@ -38,7 +38,7 @@ function countFacts(run) {
 function choiceFacts(run) {
   const about = run.about;
   const git = about.git ? `${String(about.git.commit).slice(0, 12)}${about.git.dirty ? ", changed" : ""}` : "";
-  const folder = `./${run.path.split("/").map(encodeURIComponent).join("/")}/`;
+  const folder = folderOf(run);
   return facts([
     ...Object.entries(run.choices).filter(([, option]) => option !== "none"),
     ...Object.entries(run.options),
@@ -46,6 +46,14 @@ function choiceFacts(run) {
     ["took", about.seconds === undefined ? "" : `${about.seconds} s on ${about.device}`], ["git", git],
     ["directory", el("a", { href: folder }, run.path)],
   ]);
+}
+
+function folderOf(run) {
+  return `./${run.path.split("/").map(encodeURIComponent).join("/")}/`;
+}
+
+function reviewLink(run) {
+  return run.review ? el("a", { class: "button", href: `${folderOf(run)}review.html` }, "Review of candidates") : null;
 }
 
 function histograms(run) {
@@ -76,7 +84,7 @@ function detailView(run) {
       run.optionText ? el("p", { class: "quiet" }, run.optionText) : null),
     el("div", { class: "bar" }, el("a", { class: "button", href: "#runs" }, "← All runs"),
       el("a", { class: "button", href: runLink("samples", run) }, count ? `Samples (${count} pictures)` : "Samples"),
-      el("a", { class: "button", href: runLink("compare", run) }, "Compare with …")),
+      el("a", { class: "button", href: runLink("compare", run) }, "Compare with …"), reviewLink(run)),
     judgeWarning(run),
     el("div", { class: "columns" },
       el("section", null, el("h2", null, "Scores"), scoreTable(run), intervalNote([run])),

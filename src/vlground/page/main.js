@@ -28,7 +28,7 @@ function runsLine() {
 function tableBlocks() {
   return [...data.extra, ...data.published].map(([caption, heads, rows, notes, words]) => el("details", { class: "block published", open: true },
     el("summary", null, caption),
-    tableBox(el("table", { class: "plain" }, el("thead", null, el("tr", null, heads.map((head) => el("th", { scope: "col" }, head)))),
+    tableBox(el("table", { class: "plain" }, el("thead", null, el("tr", null, heads.map((head, place) => el("th", { scope: "col", class: place < words ? null : "number" }, head)))),
       el("tbody", null, rows.map((row) => el("tr", null, row.map((cell, place) => {
         const [value, interval] = cell.split("\n");
         return el("td", { class: place < words ? null : "score" }, value, interval ? el("small", null, interval) : null);

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-_GROUPS = ("dataset", "model", "cam", "mask", "judge", "metric")
+_GROUPS = ("dataset", "model", "cam", "mask", "judge", "detector", "reward", "metric")
 
 
 def choice_columns(results: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -52,7 +52,10 @@ def _leaves(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         return
     stage = identity.get("stage")
     reads = stage.get("reads") if isinstance(stage, Mapping) else None
-    tree = {name: identity.get(name) for name in ("metric", "mask", "judge", "data")}
+    tree = {
+        name: identity.get(name)
+        for name in ("metric", "mask", "judge", "detector", "reward", "data")
+    }
     tree |= {name: identity.get(name) for name in ("limit", "shard", "sample")}
     if isinstance(reads, Mapping):
         tree |= {name: reads.get(name) for name in ("model", "cam", "precision")}

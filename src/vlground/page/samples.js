@@ -7,7 +7,7 @@ const dialog = document.getElementById("sample");
 function overlay(run, place) {
   const [id, , text] = run.samples[place];
   if (!run.overlayOf.has(id)) return el("div", { class: "no-picture" }, "no picture");
-  return el("img", { src: pictureUrl(run.overlayOf.get(id)), alt: `map of ${text}`, loading: "lazy" });
+  return el("img", { src: pictureUrl(run.overlayOf.get(id)), alt: run.rewarded ? "photo" : `map of ${text}`, loading: "lazy" });
 }
 
 function inCell(run, place) {
@@ -107,7 +107,7 @@ function panel(strip, place) {
 }
 
 function figureTwo(run, id) {
-  if (run.explanation) return null;
+  if (run.explanation || run.rewarded) return null;
   if (!run.stripOf.has(id)) {
     const some = run.strips.length ? `drawn for ${run.strips.length} samples of this run, as space allows` : "none for this run";
     return el("p", { class: "quiet" }, `Step by step: ${run.noStrips || some}.`);

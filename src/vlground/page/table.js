@@ -100,7 +100,7 @@ function countCell(run) {
 
 function runRow(run, scores, ranges, redraw) {
   const cells = CHOICES.map(({ key, text }) => el("td", { class: key === "cam" ? "cam" : "choice", title: text(run) },
-    key === "cam" ? el("a", { href: runLink("run", run) }, text(run) || "run") : text(run),
+    key === "cam" ? el("a", { href: runLink("run", run) }, text(run) || (run.rewarded ? run.about.task : "run")) : text(run),
     key === "cam" && run.baseline ? el("span", { class: "tag" }, "baseline") : null, key === "cam" ? judgeTag(run) : null));
   const open = (event) => {
     if (!event.target.closest("a, input, .pick") && !String(getSelection())) location.hash = runLink("run", run);

@@ -109,8 +109,10 @@ def _print(console: "Console", block: Block) -> None:
         # Text has no markup: what a judge calls itself is shown as it is.
         grid.add_row(*map(Text, row))
     # rich would crop a table that is too wide; a terminal wraps its lines, and no score is lost.
-    needed = console.measure(grid, options=console.options.update(width=_WIDEST)).minimum
-    Console(width=max(console.width, needed)).print(grid)
+    # Its own minimum may crop by one character, which would change a number.
+    needed = console.measure(grid, options=console.options.update(width=_WIDEST))
+    width = console.width if needed.minimum < console.width else needed.maximum
+    Console(width=width).print(grid)
     for line in block.notes:
         console.print(line, style="italic", markup=False, highlight=False)
     console.print()

@@ -8,7 +8,8 @@ from vlground.published import Comparison, comparison_table, interval, lines
 from vlground.reporting.block import Block
 
 Results = Mapping[str, Any]
-APART = ("explanation", "shortcut", "benchmark")  # tasks with tables of their own
+# Tasks with tables of their own.
+APART = ("explanation", "shortcut", "benchmark", "sampling", "scoring", "rejection_sampling")
 
 
 def tables(results: Sequence[Results]) -> list[tuple[str, list[Results], Mapping[str, str]]]:

@@ -18,7 +18,7 @@ class Best:
         worst: Number of the one with the highest; None: no penalty is higher than the winner's.
         tied: Candidates that share the lowest penalty.
         able: Numbers of those that could be taken.
-        candidates: Those with a caption, by number.
+        candidates: Those that an arm takes, and the worst, by number.
         refined: The winner without what is held against it.
     """
 

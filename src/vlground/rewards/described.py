@@ -13,7 +13,7 @@ from vlground.rewards.signals import flags
 from vlground.store import Evidence
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Mention:
     """A noun in a caption.
 

@@ -23,6 +23,7 @@ from vlground.rewards.sentences import split
 from vlground.store import Evidence, EvidenceStore, digest
 from vlground.tasks.images import ImageEvidence
 from vlground.tasks.sampling import Sampling
+from vlground.weights import pinned
 
 
 class _OfCaptions(ImageEvidence):
@@ -78,7 +79,7 @@ class NounScores(_OfCaptions):
     def predict_step(self, batch: list[Sample]) -> list[tuple[str, Evidence]]:
         """Find the nouns of a batch, and look for them."""
         if self.detector is None:  # here, where each process knows its device
-            self.detector = build(self.node)
+            self.detector = build(pinned(self.node))
         captions = [self.sampling.captions(sample) for sample in batch]
         found = [nouns_of(of_one, self.finder) for of_one in captions]
         asked = [list(evidence["lemmas"]) for evidence in found]  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ Candidates that are missing are written first. What is stored is raw, so thresho
 normalisation can be changed without asking a model again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any, Self
 
@@ -20,7 +20,7 @@ from vlground.config import build
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
 from vlground.rewards import nouns, sentences
-from vlground.rewards.gathering import gather
+from vlground.rewards.gathering import Scored, gather
 from vlground.rewards.options import VigorReward
 from vlground.rewards.signals import signals
 from vlground.rewards.statistics import (
@@ -35,6 +35,7 @@ from vlground.tasks.caption_scores import NounScores, SentenceScores, scored_of
 from vlground.tasks.sampling import Sampling
 from vlground.tasks.scoring import gathered
 
+LIMITED = "not scored: the trainer is limited"
 _VERSIONS = {"sentences": sentences.VERSION, "nouns": nouns.VERSION}
 
 
@@ -117,12 +118,20 @@ class CaptionScoring:
                 branch.make(trainer)
                 for failed in gathered([branch.failed], trainer.world_size):
                     self.reasons |= failed
-        self.pool = gather(
-            scored
-            for sample in self.sampling.images
-            if sample.image_id not in self.reasons
-            for scored in scored_of(sample, self.sampling.captions(sample), *self.evidence(sample))
-        )
+        self.pool = gather(self._scored())
+
+    def _scored(self) -> Iterator[Scored]:
+        """Scores of all candidates of images of which every branch could say something."""
+        for sample in self.sampling.images:
+            captions = self.sampling.captions(sample)
+            if all(one.problem for one in captions):
+                continue
+            nouns, sentences = self.evidence(sample)
+            lacks = self.nouns is not None and nouns is None
+            if lacks or (self.sentences is not None and sentences is None):
+                self.reasons.setdefault(sample.image_id, LIMITED)
+            else:
+                yield from scored_of(sample, captions, nouns, sentences)
 
     def evidence(self, sample: Sample) -> tuple[Evidence | None, Evidence | None]:
         """Of the nouns and of the sentences of an image's candidates."""

@@ -109,6 +109,8 @@ class Explanation(lightning.LightningModule):
             raise VlgroundError(f"{told}: task=explanation is scored by metric=judge_matrix")
         if not node["mask"]:
             raise VlgroundError("mask=none: a judge needs a picture; sigmoid is the paper's mask")
+        if not node["judge"]:
+            raise VlgroundError("judge=none: task=explanation needs one; reference needs no model")
         mask, judge = build(node["mask"]), build(node["judge"])
         check_judge(mask, judge)
         stage = cell.stage

@@ -23,15 +23,15 @@ from vlground.data.sample import KnownObjects
 from vlground.errors import VlgroundError
 from vlground.metrics.chair import Chair
 from vlground.metrics.statistics import bootstrap_mean
-from vlground.rewards.arms import estimates
+from vlground.rewards.arms import drawn, estimates
 from vlground.rewards.best import Best, arms
 from vlground.rewards.described import described
 from vlground.rewards.selection import Penalties, Selection, measure, rank
 from vlground.rewards.signals import Signals, pool_hash
 from vlground.rewards.statistics import histogram
 from vlground.tasks.caption_scoring import CaptionScoring
-from vlground.tasks.reviewing import checked, review
-from vlground.tasks.training_data import exported, write_training_data
+from vlground.tasks.reviewing import checked, pictures, review
+from vlground.tasks.training_data import check_formats, exported, write_training_data
 
 _BEHIND = {"sentences": "reward", "nouns": "detector"}
 
@@ -61,6 +61,7 @@ class RejectionSampling:
     ) -> None:
         self.scoring, self.metric = scoring, scoring.metric
         self.chair, self.objects, self.cell = chair, objects, cell
+        self.seed = int(cell.node["seed"])
         self.table = pandas.DataFrame()
         self.best: dict[str, Best] = {}
         self.signals: Signals
@@ -75,6 +76,7 @@ class RejectionSampling:
             VlgroundError: If a stream has nobody behind it, or a part of a pool would be normalised
                 as if it were the whole.
         """
+        check_formats(cell.node["task"]["export"])
         scoring, node = CaptionScoring.of(cell), cell.node
         branches, metric = scoring.branches, scoring.metric
         for stream in metric.streams:
@@ -137,7 +139,7 @@ class RejectionSampling:
 
     def scores(self) -> dict[str, dict[str, Any]]:
         """What each arm's captions are like, and how selection went."""
-        taken = arms(self.best, self.metric, int(self.cell.node["seed"]))
+        taken = arms(self.best, self.metric, self.seed)
         found = estimates(taken, self.objects, self.chair)
         shares = {
             "ties": [best.tied > 1 for best in self.best.values()],
@@ -161,8 +163,8 @@ class RejectionSampling:
         return {"matrix": {}, "reward": told}
 
     def pictures(self, count: int) -> dict[str, Image.Image]:
-        """None: the review page shows them."""
-        return {}
+        """The images of winners, by the id of the winner's row."""
+        return pictures(self, count)
 
     def _winners(self) -> np.ndarray:
         """Rows of the winners in the pool."""
@@ -181,19 +183,14 @@ class RejectionSampling:
                 continue
             sample = images[image]
             captions = scoring.sampling.captions(sample)
-            texts = {i: one.text for i, one in enumerate(captions) if not one.problem}
-            candidates = described(texts, *scoring.evidence(sample))
-            yield (
-                image,
-                Best(
-                    int(index[winner]),
-                    None if worst < 0 else int(index[worst]),
-                    int(self.chosen.tied[place]),
-                    tuple(sorted(able[place])),
-                    candidates,
-                    candidates[int(index[winner])].refined(self.metric),
-                ),
-            )
+            first, last = int(index[winner]), None if worst < 0 else int(index[worst])
+            numbers = sorted(able[place])
+            # All candidates of a large pool, sentence by sentence, would fill the memory.
+            wanted = {numbers[0], drawn(self.seed, image, numbers), first, last}
+            texts = {i: one.text for i, one in enumerate(captions) if i in wanted}
+            whole = described(texts, *scoring.evidence(sample))
+            tied, refined = int(self.chosen.tied[place]), whole[first].refined(self.metric)
+            yield image, Best(first, last, tied, tuple(numbers), whole, refined)
 
     def _rows(self) -> pandas.DataFrame:
         """One row a candidate: its penalty, and whether it won."""
@@ -215,6 +212,8 @@ class RejectionSampling:
         rows["winner"] = rows["id"].isin(list(won))
         rows["worst"] = rows["id"].isin(list(lost))
         rows["refined"] = rows["id"].map({name: one.text.strip() for name, one in won.items()})
+        tied = {f"{image}/{one.winner}": float(one.tied) for image, one in self.best.items()}
+        rows["tied"] = rows["id"].map(tied)
         removed = {name: float(len(one.removed)) for name, one in won.items()}
         rows["removed_sentences"] = rows["id"].map(removed)
         return rows

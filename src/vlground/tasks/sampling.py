@@ -24,6 +24,7 @@ from vlground.store import Evidence, EvidenceStore
 from vlground.tasks.candidates import Candidates
 from vlground.tasks.images import ImageEvidence, images_of
 from vlground.tasks.scoring import gathered
+from vlground.weights import pinned
 
 
 class Sampling(ImageEvidence):
@@ -141,7 +142,7 @@ def captioner_of(node: Mapping[str, Any]) -> Captioner:
     Raises:
         VlgroundError: If the model is none.
     """
-    made = build(node)
+    made = build(pinned(node))
     if not isinstance(made, Captioner):
         name = type(made).__name__
         raise VlgroundError(f"model: {name} writes no captions; expected model=captioner or like")

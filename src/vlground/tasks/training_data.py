@@ -9,6 +9,7 @@ from PIL import Image
 
 from vlground.cell import Cell
 from vlground.data.sample import Sample
+from vlground.errors import VlgroundError
 from vlground.rewards.best import Best
 from vlground.rewards.data_card import LICENCES, Provenance
 from vlground.rewards.export import Winner, dataset_info, export
@@ -39,7 +40,7 @@ def write_training_data(
         counts: For the data card.
 
     Raises:
-        VlgroundError: A format is unknown, or the folder cannot be written.
+        VlgroundError: The folder cannot be written.
     """
     formats = cell.node["task"]["export"]
     if not formats:
@@ -48,10 +49,25 @@ def write_training_data(
     winners = [_winner(cell, scoring, s, best[s.image_id]) for s in _images(scoring, best)]
     provenance = _provenance(cell, scoring, counts)
     for style in formats:
-        path = folder / _NAMES.get(style, f"{style}.json")
+        path = folder / _NAMES[style]
         export(winners, style, path, provenance)
         if style == "llama_factory":
             write_json(folder / "dataset_info.json", dataset_info("vlground", path.name))
+
+
+def check_formats(formats: object) -> None:
+    """Refuse `task.export` before anything is computed.
+
+    Raises:
+        VlgroundError: If it is no list of formats.
+    """
+    unknown = (
+        formats
+        if not isinstance(formats, list)
+        else next((one for one in formats if one not in _NAMES), None)
+    )
+    if unknown is not None:
+        raise VlgroundError(f"task.export={unknown}: expected some of {', '.join(_NAMES)}")
 
 
 def exported(cell: Cell) -> list[str]:
