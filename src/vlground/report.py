@@ -79,6 +79,10 @@ def _further_tables(
         from vlground.reporting.agreeing import agreeing
 
         found += agreeing(whole)
+        if _has("rejection_sampling", results):
+            from vlground.reporting.winners import winner_blocks
+
+            found += winner_blocks(whole)
     if _has("explanation", results):
         from vlground.alignment.optimum import optimum_block
 
@@ -93,7 +97,7 @@ def _further_tables(
 
 def _chosen_runs(runs: Path, results: Sequence[Results]) -> list[Run]:
     """The runs of these results, with their rows where a table needs them."""
-    needed = _has("explanation", results) or any(
+    needed = any(_has(task, results) for task in ("explanation", "rejection_sampling")) or any(
         name in result["scores"] for result in results for name in FAITHFULNESS_COLUMNS
     )
     wanted = {result.get("fingerprint") for result in results}

@@ -74,7 +74,7 @@ def test_it_errs_at_its_rates_and_about_the_image_and_not_the_sample() -> None:
 
 
 def test_another_world_and_wrong_rates_are_refused() -> None:
-    with pytest.raises(VlgroundError, match="^dataset.*310196"):
+    with pytest.raises(VlgroundError, match=r"^dataset.*310196"):
         ShapesOracle().detect([Sample("a", "310196", IMAGE, "")], [["star"]])
     with pytest.raises(VlgroundError, match=r"^detector\.miss=2: expected 0 to 1$"):
         ShapesOracle(miss=2)

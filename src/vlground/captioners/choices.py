@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vlground.contracts import Caption
+from vlground.data.records import whole
 
 
 def read_choices(answer: Mapping[str, Any], count: int) -> list[Caption]:
@@ -37,7 +38,7 @@ def _caption(choice: Mapping[str, Any], model: str | None) -> Caption:
     if not isinstance(content, str):
         return Caption("", problem="no text", model=model)
     cut_off = choice.get("finish_reason") == "length"
-    return Caption(content.strip(), _log_probabilities(choice), cut_off, model=model)
+    return Caption(whole(content).strip(), _log_probabilities(choice), cut_off, model=model)
 
 
 def _log_probabilities(choice: Mapping[str, Any]) -> tuple[float, ...] | None:

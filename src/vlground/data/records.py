@@ -17,6 +17,7 @@ log = logging.getLogger("vlground")
 
 _SPACE = re.compile(r"[\s,]*")
 _NUMBER = re.compile(r"(?:.*_)?0*(\d+)")  # COCO_val2014_000000310196
+_HALF = re.compile("[\ud800-\udfff]")  # a lone surrogate
 _SHOWN = 5  # places of what was left out
 
 
@@ -155,8 +156,19 @@ def text_of(record: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
     for key in keys:
         value = record.get(key)
         if isinstance(value, str | int | float) and not isinstance(value, bool):
-            return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+            return whole(
+                str(int(value) if isinstance(value, float) and value.is_integer() else value)
+            )
     return None
+
+
+def whole(text: str) -> str:
+    """A text in which half an emoji, which no file of ours can hold, is the sign for what is lost.
+
+    >>> whole("a" + chr(0xD83D)) == "a\ufffd"
+    True
+    """
+    return _HALF.sub("\ufffd", text)
 
 
 def image_id_of(record: Mapping[str, Any]) -> str | None:

@@ -78,7 +78,26 @@ def benchmark_blocks(results: Sequence[Results]) -> list[Block]:
         heads = ["run", "n", *(_head(name) for name in shown)]
         notes = [_NOTES[metric], *_open(mine, settings)]
         blocks.append(Block(metric, heads, rows, notes, words=1))
+        if metric == "chair":
+            blocks += _by_sentence(mine, settings)
     return blocks
+
+
+def _by_sentence(results: Sequence[Results], settings: Sequence[str]) -> list[Block]:
+    """Share of sentences with a hallucinated object, by their place in the caption."""
+    told = [result.get("benchmark", {}).get("sentences", []) for result in results]
+    last = max(map(len, told), default=0)
+    if last < 2:
+        return []
+    heads = ["run", *(str(place + 1) for place in range(last))]
+    heads[-1] += " on"
+    rows = [
+        [setting, *(interval(place["hallucinated"], "\n") for place in places)]
+        + ["–"] * (last - len(places))
+        for setting, places in zip(settings, told, strict=True)
+    ]
+    note = "Share of the first, second … sentences of captions that name an object which is absent."
+    return [Block("chair by sentence", heads, rows, [note], words=1)]
 
 
 def _settings(results: Sequence[Results]) -> list[str]:

@@ -26,6 +26,11 @@ from vlground.tasks.images import ImageEvidence, images_of
 from vlground.tasks.scoring import gathered
 from vlground.weights import pinned
 
+_COLUMNS = (
+    *("id", "image_id", "candidate", "text", "words", "tokens", "log_probability", "cut_off"),
+    *("model", "flag"),
+)
+
 
 class Sampling(ImageEvidence):
     """A captioner on the images of a data set.
@@ -156,29 +161,22 @@ def table_of(images: Sequence[Sample], candidates: Iterable[Sequence[Caption]]) 
         images: One sample an image.
         candidates: Of each.
     """
-    rows = []
+    found: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
     for sample, captions in zip(images, candidates, strict=True):
-        for index, caption in enumerate(captions):
-            known = caption.log_probabilities
-            rows.append(
-                {
-                    "id": f"{sample.image_id}/{index}",
-                    "image_id": sample.image_id,
-                    "candidate": index,
-                    "text": caption.text,
-                    "words": len(caption.text.split()),
-                    "tokens": None if known is None else len(known),
-                    "log_probability": None if known is None else float(sum(known)),
-                    "cut_off": caption.cut_off,
-                    "model": caption.model,
-                    "flag": caption.problem,
-                    "skipped": None,
-                    "degenerate": False,
-                    "truncated": None,
-                    "foil_truncated": None,
-                }
+        for index, one in enumerate(captions):
+            known = one.log_probabilities
+            told = (
+                *(f"{sample.image_id}/{index}", sample.image_id, index, one.text),
+                *(len(one.text.split()), None if known is None else len(known)),
+                *(None if known is None else float(sum(known)), one.cut_off),
+                *(one.model, one.problem),
             )
-    return pandas.DataFrame(rows)
+            for column, value in zip(found.values(), told, strict=True):
+                column.append(value)
+    rows = pandas.DataFrame(found)
+    nothing = pandas.Series([None] * len(rows), dtype=object)
+    empty = dict.fromkeys(("skipped", "truncated", "foil_truncated"), nothing)
+    return rows.assign(degenerate=False, **empty)
 
 
 def estimates(table: pandas.DataFrame) -> dict[str, Estimate]:
