@@ -20,6 +20,7 @@ from tests.captioners.dialogues import write_llava
 from tests.cli import ENVIRONMENT, results, vlground
 from tests.judging.server import Judgement, Say, completion, judging
 
+LVLM = Path(__file__).parents[2] / "shared" / "data" / "pope"
 QUICK = ("logger=none",)
 SHAPES = (*QUICK, "dataset.samples=40")
 
@@ -286,3 +287,20 @@ def test_a_server_that_dies_stops_the_run_which_then_goes_on(
     server.answer = answer  # type: ignore[method-assign]
     vlground(*served(server, *give_up), cwd=tmp_path)
     assert len({body["seed"] for body in server.bodies}) == len(server.bodies) == 60
+
+
+@pytest.mark.shared
+def test_the_experiment_on_captions_of_real_models(tmp_path: Path) -> None:
+    """An oracle that never errs: nothing that it can see is left, and recall does not fall."""
+    if not LVLM.is_dir():
+        pytest.skip("the folder of real data (pope) is not beside the checkout")
+    narrow = ("limit=400", "detector.miss=0,0.2", "detector.false_alarm=0", "logger=none")
+    vlground("experiment=vigor_detector_noise", f"lvlm.folder={LVLM}", *narrow, cwd=tmp_path)
+    found = {one["identity"]["detector"]["miss"]: one for one in results(tmp_path / "runs")}
+    perfect, blind = ({k: v["value"] for k, v in found[m]["scores"].items()} for m in (0.0, 0.2))
+    assert perfect["refined/chair_i"] == 0
+    assert perfect["winner/recall"] > perfect["random/recall"]
+    assert 0.8 < perfect["ties"] < 0.9, "most images have several captions without an error"
+    assert perfect["random/chair_i"] == blind["random/chair_i"], "the control asks nobody"
+    assert blind["refined/recall"] < blind["winner/recall"] < perfect["winner/recall"]
+    assert found[0.2]["reward"]["counts"]["emptied"] > found[0.0]["reward"]["counts"]["emptied"]
