@@ -413,7 +413,7 @@ def datasets() -> dict[str, Any]:
 
 def test_every_option_with_a_folder_is_in_the_catalogue(datasets: dict[str, Any]) -> None:
     """Or it is a format of the user's own files."""
-    own = {"boxes", "captions", "questions"}
+    own = {"boxes", "captions", "image_objects", "mmhal", "questions", "systems"}
     for option, cell in datasets.items():
         if "root" in cell[1]["dataset"] and option not in own:
             assert needs_of([cell]), option

@@ -115,7 +115,7 @@ def checksums(node: object) -> dict[str, str]:
     for key, value in node.items():
         if key in WEIGHED | FILES and isinstance(value, str | bool if key in WEIGHED else str):
             sums[key] = _checksum(node, key)
-        elif key in WEIGHED and isinstance(value, list):
+        elif key in WEIGHED & IRRELEVANT and isinstance(value, list):
             sums[key] = digest([_checksum({key: one}, key) for one in value], 64)
         inner = checksums(value)
         sums.update({f"{key}.{name}": checksum for name, checksum in inner.items()})

@@ -13,8 +13,8 @@ from torch import nn
 
 from vlground.cams.legrad import LeGrad
 from vlground.cams.relevance import GenericAttention, Rollout
-from vlground.contracts import CAM, ImpossiblePairError, TargetLayer, check_pair
-from vlground.errors import VlgroundError
+from vlground.contracts import CAM, TargetLayer, check_pair
+from vlground.errors import ImpossiblePairError, VlgroundError
 from vlground.models.classifier import ImageClassifier
 from vlground.preprocess import Preprocess
 from vlground.testing import check_cam
