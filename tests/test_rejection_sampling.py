@@ -62,6 +62,11 @@ def test_the_pipeline_in_the_drawn_world_and_a_sweep_that_asks_no_model(tmp_path
     vlground("task=scoring", *SHAPES, cwd=tmp_path)
     vlground("task=sampling", *SHAPES, cwd=tmp_path)
     assert segments(runs) == made
+    vlground(
+        "task=rejection_sampling", *SHAPES, "task.export=[trl_sft]", "task.review=0", cwd=tmp_path
+    )
+    assert len(list(runs.glob("rejection_sampling/*/export/trl_sft.jsonl"))) == 2
+    assert segments(runs) == made
     # More candidates: those that are there stay as they are.
     vlground("task=sampling", *SHAPES, "task.n=7", cwd=tmp_path)
     texts = [pandas.read_parquet(path)["text"] for path in runs.glob("sampling/*/rows.parquet")]
@@ -147,7 +152,12 @@ def test_odd_captions_are_counted_and_lose_nothing(odd: tuple[str, ...], tmp_pat
     assert winners.loc["c/0", "words"] > 8000, "free of what is not there, and the longest"
     assert not table.loc["a/0", "winner"], "nothing is held against an empty caption"
     assert winners[winners["image_id"] == "a"]["refined"].item() == "A dog sits."
-    assert result["reward"]["counts"]["no_candidate_scored"] == 0
+    counts = result["reward"]["counts"]
+    assert counts["no_candidate_scored"] == 0
+    assert counts["candidates: empty caption"] == 1
+    told = {"captions: torn end": 1, "captions: no image id": 1, "captions: no caption": 1}
+    assert told.items() <= counts.items()
+    assert result["scores"]["first/empty"]["value"] == 0.2, "what was written first, as it is"
     vlground("task=rejection_sampling", *odd, "task.n=3", "metric.take_empty=true", cwd=tmp_path)
     free = [pandas.read_parquet(p) for p in tmp_path.glob("runs/rejection*/*/rows.parquet")]
     assert sorted(table["flag"].eq("empty caption").sum() for table in free) == [0, 1]

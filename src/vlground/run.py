@@ -226,7 +226,8 @@ def summary(results: dict[str, Any]) -> str:
     others = (
         *("deletion", "insertion", "road_combined", "delta_logit", "suspects"),
         *("chair_i", "chair_s", "recall", "words", "f1", "yes_ratio", "perception", "cognition"),
-        *("refined/chair_i", "refined/recall", "refined/words", "ties", "emptied"),
+        *("random/chair_i", "refined/chair_i", "random/recall", "refined/recall"),
+        *("random/words", "refined/words", "ties", "emptied"),
         *("wrong_sentences", "undetected_nouns", "sentences", "distinct", "empty", "cut_off"),
     )
     scores = results["scores"]

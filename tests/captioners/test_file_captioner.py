@@ -52,7 +52,7 @@ def test_candidates_are_the_captions_in_their_order(tmp_path: Path, content: str
     assert texts(captioner, 1) == ["A cat."]
     assert texts(captioner, 2, first=1) == ["Two 🐈 cats."]
     assert texts(captioner, 2, first=2) == []
-    assert captioner.skipped == {"no image id": 1, "no caption": 1}
+    assert captioner.counts == {"no image id": 1, "no caption": 1}
 
 
 def test_a_folder_is_read_in_the_order_of_names(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_folder_is_read_in_the_order_of_names(tmp_path: Path) -> None:
     captioner = FileCaptioner(str(tmp_path))
     ((one, two),) = captioner.caption([sample("000000000007")], [""], 2, 0)
     assert (one.text, two.text) == ("first", "second")
-    assert captioner.skipped == {"torn end": 1}
+    assert captioner.counts == {"torn end": 1}
 
 
 def test_a_list_of_files_is_read_in_its_order(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_list_of_files_is_read_in_its_order(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('[{"image_id": 7, "caption": "a"}, {"image_id": 8}]')
     captioner = FileCaptioner([str(tmp_path / "b.json"), str(tmp_path / "a.json")])
     assert texts(captioner, 2) == ["b", "a"]
-    assert captioner.skipped == {"no caption": 1}
+    assert captioner.counts == {"no caption": 1}
     with pytest.raises(VlgroundError, match=r"^model\.file=.*none\.json: .*no such file$"):
         FileCaptioner([str(tmp_path / "b.json"), str(tmp_path / "none.json")])
 

@@ -85,7 +85,7 @@ def test_the_option_builds_it() -> None:
 
 def test_images_of_another_world_are_refused() -> None:
     other = Sample("1", "cat.jpg", np.zeros((4, 4, 3), np.uint8), "")
-    with pytest.raises(VlgroundError, match=r"^dataset: expected images of shapes_captions, cat"):
+    with pytest.raises(VlgroundError, match=r"^dataset: cat.* is no image of shapes_captions"):
         PlantedCaptioner(RATES).caption([SAMPLES[0], other], ["", ""], 1, 0)
 
 

@@ -407,7 +407,7 @@ def test_a_caption_is_cut_into_its_sentences_and_nouns_are_its_shapes() -> None:
 )
 def test_images_of_another_world_are_refused(image_id: str) -> None:
     with pytest.raises(
-        VlgroundError, match=r"^dataset: expected images of shapes_captions, .*none of them$"
+        VlgroundError, match=r"^dataset: .* is no image of shapes_captions, of which"
     ):
         scene_of(image_id)
 

@@ -137,3 +137,13 @@ def test_wrong_options_and_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "list.json").write_text('{"1": "cat"}')
     with pytest.raises(VlgroundError, match="not in the format of objects"):
         OracleDetector(str(tmp_path / "list.json"))
+
+
+def test_of_a_file_it_knows_all_words_of_coco(tmp_path: Path) -> None:
+    """Also of things that no image of the file holds: else who names them is not contradicted."""
+    (tmp_path / "objects.json").write_text(json.dumps({"1": ["cat", "tv", "unicorn"]}))
+    detector = OracleDetector(str(tmp_path / "objects.json"))
+    asked = ["kitten", "television", "unicorn", "zebra", "man", "serenity"]
+    (found,) = detector.detect([Sample("1", "1", Path("1.jpg"), "")], [asked])
+    assert [one.probability for one in found[:5]] == [1, 1, 1, 0, 0]
+    assert math.isnan(found[5].probability)

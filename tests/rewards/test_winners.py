@@ -36,7 +36,7 @@ def test_lowest_and_highest_of_each_image():
     assert found.winner.tolist() == [1, 2, -1, 4]
     assert found.worst.tolist() == [3, 0, -1, -1]
     assert found.tied.tolist() == [1, 1, 0, 1]
-    assert found.counts == {"images": 4, "no_candidate_scored": 1, "ties": 0, "all_tied": 1}
+    assert found.counts == {"images": 4, "no_candidate_scored": 1, "ties": 0, "all_tied": 0}
 
 
 def test_ties_go_to_grounded_then_longer_then_lower_index():

@@ -27,7 +27,7 @@ class FileCaptioner(Captioner):
         file: The file, or the folder, or several of either.
 
     Attributes:
-        skipped: Reason -> number of records that became no candidate; each is in the log.
+        counts: Reason -> number of records that became no candidate; each is in the log.
 
     Raises:
         VlgroundError: If there is no such file, or no caption in it.
@@ -38,7 +38,7 @@ class FileCaptioner(Captioner):
     def __init__(self, file: str | Sequence[str]) -> None:
         named = [file] if isinstance(file, str) else list(file)
         files = [one for name in named for one in _files(Path(name).expanduser())]
-        self.skipped: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self._captions: dict[str, list[Caption]] = {}
         for one in files:
             self._add(one)
@@ -66,12 +66,14 @@ class FileCaptioner(Captioner):
         left_out: list[tuple[str, str]] = []
         for place, record in found.records:
             image_id, text = image_id_of(record), text_of(record, _TEXT)
-            if image_id is None or text is None:
+            if "label" in record and "caption" not in record:
+                left_out.append((place, "a question"))  # POPE's files lie beside its captions
+            elif image_id is None or text is None:
                 left_out.append((place, "no caption" if text is None else "no image id"))
             else:
                 self._captions.setdefault(image_id, []).append(Caption(text.strip()))
         tell(found.path, left_out)
-        self.skipped += Counter(found.skipped) + Counter(reason for _, reason in left_out)
+        self.counts += Counter(found.skipped) + Counter(reason for _, reason in left_out)
 
 
 def _files(path: Path) -> list[str]:

@@ -1,7 +1,8 @@
 """Captioners, and the detectors and sentence scorers that hold their captions against images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
@@ -35,10 +36,12 @@ class Captioner:
     """Writes candidates: captions of which one may be better than another.
 
     Attributes:
+        counts: Reason -> number of records that became no caption, of one that reads a file.
         version: Raised when its captions change.
     """
 
     version: ClassVar[int] = 1
+    counts: Mapping[str, int] = MappingProxyType({})
 
     def caption(
         self, samples: Sequence[Sample], prompts: Sequence[str], n: int, seed: int, first: int = 0
@@ -102,10 +105,12 @@ class SentenceScorer:
     """Says of sentences which errors they make about an image.
 
     Attributes:
+        counts: Reason -> number of annotations or sentences that say nothing.
         version: Raised when its numbers change.
     """
 
     version: ClassVar[int] = 1
+    counts: Mapping[str, int] = MappingProxyType({})
 
     def score(
         self, samples: Sequence[Sample], sentences: Sequence[Sequence[str]]

@@ -117,12 +117,15 @@ def read_objects(
     Raises:
         VlgroundError: The file is not there or not in the format.
     """
-    path = Path(value).expanduser()
+    path = Path(str(value)).expanduser()
     if not path.is_file():
         raise VlgroundError(f"{option}={value}: expected a JSON file, found no such file")
     with format_of(path, "objects (image id -> names)"):
         objects: dict[str, frozenset[str]] = {}
-        for image, names in read_json(path).items():
+        content = read_json(path)
+        if not isinstance(content, dict):
+            raise ValueError("expected one object, image id -> names")
+        for image, names in content.items():
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise ValueError(f"of image {image}: no list of names")
             objects[image_id_of({"image": image}) or image] = frozenset(names)

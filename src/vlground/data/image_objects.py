@@ -5,11 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vlground.data.captions import read_objects
-from vlground.data.records import image_id_of, tell
+from vlground.data.records import images_in, tell
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
-
-_ENDINGS = (".jpg", ".jpeg", ".png")
 
 
 class ImageObjects:
@@ -38,7 +36,9 @@ class ImageObjects:
         self.objects: Mapping[str, frozenset[str]] = known
         self.synonyms: str | None = None
         folder = Path(root or "").expanduser()
-        files = {} if root is None else _files(folder)
+        if root is not None and not folder.is_dir():
+            raise VlgroundError(f"dataset.root={root}: expected a folder of images")
+        files = {} if root is None else images_in(folder)
         missing = [] if root is None else [name for name in known if name not in files]
         tell(folder, [(name, "image not in dataset.root") for name in missing])
         self.skipped = Counter({"image not in dataset.root": len(missing)} if missing else {})
@@ -55,11 +55,3 @@ class ImageObjects:
 
     def __getitem__(self, index: int) -> Sample:
         return self._samples[index]
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    """Image id -> file."""
-    if not folder.is_dir():
-        raise VlgroundError(f"dataset.root={folder}: expected a folder of images")
-    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS)
-    return {image_id_of({"image": path.name}) or path.stem: path for path in images}

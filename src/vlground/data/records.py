@@ -18,6 +18,7 @@ log = logging.getLogger("vlground")
 _SPACE = re.compile(r"[\s,]*")
 _NUMBER = re.compile(r"(?:.*_)?0*(\d+)")  # COCO_val2014_000000310196
 _HALF = re.compile("[\ud800-\udfff]")  # a lone surrogate
+_ENDINGS = (".jpg", ".jpeg", ".png")
 _SHOWN = 5  # places of what was left out
 
 
@@ -187,6 +188,18 @@ def image_id_of(record: Mapping[str, Any]) -> str | None:
 
 
 def image_path(root: str | None, record: Mapping[str, Any], image_id: str) -> Path:
-    """Where the image of a record lies, if anywhere: the file it names, or `<image id>.jpg`."""
+    """Where the image of a record lies: the file it names, `<image id>.jpg`, or one of that id."""
     name = text_of(record, ("image", "image_name")) or f"{image_id}.jpg"
-    return Path(root or "").expanduser() / name
+    path = Path(root or "").expanduser() / name
+    if root is None or path.is_file():
+        return path
+    return images_in(path.parent).get(image_id, path)
+
+
+@lru_cache(maxsize=8)
+def images_in(folder: Path) -> Mapping[str, Path]:
+    """Image id -> file, of a folder whose files are named after ids, as COCO's."""
+    if not folder.is_dir():
+        return {}
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS)
+    return {image_id_of({"image": path.name}) or path.stem: path for path in files}

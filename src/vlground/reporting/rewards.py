@@ -52,7 +52,8 @@ RECOMMENDED = (
     *("emptied", "wrong_sentences", "undetected_nouns"),
 )
 _ARMS_NOTE = (
-    "first: candidate 0; random: one by chance, the control; winner: the lowest penalty; refined: "
+    "first: candidate 0, or the first that is a caption; random: one by chance, the control; "
+    "winner: the lowest penalty; refined: "
     "the winner without the sentences held against it. CHAIRi: share of the named objects that the "
     "image does not hold; CHAIRs: of the captions with such an object. Fewer hallucinations are "
     "cheap for those who say little: read them beside recall and words. n: captions."

@@ -6,6 +6,7 @@ from typing import Any
 from vlground.labels import BASELINES, COLUMNS, FAITHFULNESS_COLUMNS, MATRIX_COLUMNS
 from vlground.published import Comparison, comparison_table, interval, lines
 from vlground.reporting.block import Block
+from vlground.store import FILES, IRRELEVANT
 
 Results = Mapping[str, Any]
 # Tasks with tables of their own.
@@ -79,12 +80,18 @@ def differences(results: Sequence[Results]) -> list[str]:
     Without it the rows of a sweep over `cam.layer` would look the same.
     """
     told = [
-        [one for one in result.get("overrides", []) if "." in one.split("=")[0]]
+        [one for one in result.get("overrides", []) if _counts(one.split("=")[0])]
         for result in results
     ]
     return [
         " ".join(one for one in mine if not all(one in others for others in told)) for mine in told
     ]
+
+
+def _counts(option: str) -> bool:
+    """Whether an option says something of a run, and not only where its files lie."""
+    name = option.rpartition(".")[2]
+    return "." in option and name not in IRRELEVANT | FILES | {"folder", "review", "api_key_env"}
 
 
 def decides(result: Results) -> bool:

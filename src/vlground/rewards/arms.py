@@ -1,7 +1,7 @@
 """What selection and refinement gained: the same images, each with four captions (ours).
 
-first     candidate 0, or the first that could be taken
-random    one of those that could be taken, drawn from (seed, image): the control
+first     candidate 0, or the first that is a caption at all
+random    one of all captions, drawn from (seed, image): the control
 winner    the lowest penalty
 refined   the winner without the sentences that were held against it
 """

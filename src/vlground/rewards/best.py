@@ -18,6 +18,7 @@ class Best:
         worst: Number of the one with the highest; None: no penalty is higher than the winner's.
         tied: Candidates that share the lowest penalty.
         able: Numbers of those that could be taken.
+        written: Numbers of all that are captions, also of those that could not.
         candidates: Those that an arm takes, and the worst, by number.
         refined: The winner without what is held against it.
     """
@@ -26,6 +27,7 @@ class Best:
     worst: int | None
     tied: int
     able: tuple[int, ...]
+    written: tuple[int, ...]
     candidates: Mapping[int, Described]
     refined: Refined
 
@@ -46,7 +48,7 @@ def arms(best: Mapping[str, Best], options: VigorReward, seed: int) -> dict[str,
 
 
 def _taken(image: str, one: Best, options: VigorReward, seed: int) -> Iterator[Taken]:
-    for index in (min(one.able), drawn(seed, image, one.able), one.winner):
+    for index in (min(one.written), drawn(seed, image, one.written), one.winner):
         whole = one.candidates[index]
         everything = tuple(range(len(whole.sentences)))
         yield _of(image, whole, whole.text, everything, options)

@@ -14,7 +14,7 @@ from vlground.metrics.chair_vocabulary import OFFICIAL
 from vlground.rewards.taggers import TAGGERS, Tagger
 from vlground.rewards.words import WORD, by_rule, read_list, singular
 
-VERSION = 1  # raised when other nouns are found
+VERSION = 2  # raised when other nouns are found
 
 TaggerName = Literal["textblob", "hanta", "nltk", "spacy", "vocabulary"]
 Compounds = Literal["adjacent", "listed", "none"]

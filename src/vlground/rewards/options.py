@@ -16,6 +16,7 @@ ERROR_TYPES = (
     "conjecture",
     "unspecified",
 )
+_EQUAL = dict.fromkeys(ERROR_TYPES, 1.0)
 STREAMS = ("sentences", "nouns")
 TIES = ("grounded", "longer", "shorter")
 
@@ -72,7 +73,9 @@ class VigorReward:
     streams: Sequence[str] = STREAMS
     sentence_score: Literal["binary", "probabilistic"] = "binary"
     sentence_threshold: float = 0.5
-    error_weights: Mapping[str, float] = field(default_factory=dict)
+    error_weights: Mapping[str, float] = field(
+        default_factory=lambda: dict.fromkeys(ERROR_TYPES, 1)
+    )
     errors: Literal["max", "sum"] = "max"
     noun_score: Literal["binary", "probabilistic"] = "binary"
     noun_threshold: float = 0.25
@@ -95,8 +98,8 @@ class VigorReward:
         self._check_numbers()
         if not _distinct(self.streams, STREAMS) or not self.streams:
             _refuse("streams", self.streams, f"some of {', '.join(STREAMS)}")
-        if not _distinct(self.tie_order, TIES):
-            _refuse("tie_order", self.tie_order, f"a list of some of {', '.join(TIES)}")
+        if not _distinct(self.tie_order, TIES) or {"longer", "shorter"} <= {*self.tie_order}:
+            _refuse("tie_order", self.tie_order, "a list of grounded and of longer or shorter")
         if not isinstance(self.take_empty, bool):
             _refuse("take_empty", self.take_empty, "true or false")
         if (self.pool == "frozen") != (self.statistics is not None):

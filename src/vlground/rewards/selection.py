@@ -58,7 +58,7 @@ class Selection:
             "images": len(self.winner),
             "no_candidate_scored": int((self.winner < 0).sum()),
             "ties": int((self.tied > 1).sum()),
-            "all_tied": int(((self.winner >= 0) & (self.worst < 0)).sum()),
+            "all_tied": int(((self.scored > 1) & (self.worst < 0)).sum()),
         }
 
 

@@ -112,6 +112,10 @@ class SentenceScores(_OfCaptions):
 
     scorer: SentenceScorer | None = None
 
+    def counted(self) -> Mapping[str, int]:
+        """Annotations or sentences that say nothing."""
+        return {} if self.scorer is None else dict(self.scorer.counts)
+
     def predict_step(self, batch: list[Sample]) -> list[tuple[str, Evidence]]:
         """Score the sentences of a batch, all captions of an image one after the other."""
         if self.scorer is None:

@@ -145,7 +145,7 @@ class CaptionScoring:
 
     def details(self) -> dict[str, Any]:
         """Statistics a noun, histograms a stream, who found the nouns."""
-        return {"matrix": {}, "reward": self.statistics()}
+        return {"matrix": {}, "reward": self.statistics() | {"counts": self.left_out}}
 
     def statistics(self) -> dict[str, Any]:
         """What W&B and the report show of the pool."""
@@ -158,6 +158,15 @@ class CaptionScoring:
             "histograms": {name: one for name, one in shown.items() if one},
             "nouns": by_noun(self.pool, self.metric),
         }
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """What the readers of captions and of annotations could not read."""
+        found = {f"captions: {reason}": n for reason, n in self.sampling.left_out.items()}
+        if self.sentences is not None:
+            told = self.sentences.left_out.items()
+            found |= {f"annotations: {reason}": n for reason, n in told}
+        return found
 
     @property
     def branches(self) -> dict[str, str | None]:

@@ -1,6 +1,7 @@
 """Evidence of images, made batch by batch where it is missing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import lightning
 import torch
@@ -12,6 +13,8 @@ from vlground.data.sample import Sample
 from vlground.store import EvidenceStore
 from vlground.tasks.evidence import predict_all, warn_of_damage
 from vlground.tasks.scoring import share_of
+
+_COUNTS = "counts"  # no digest, as the keys of evidence are
 
 
 class ImageEvidence(lightning.LightningModule):
@@ -32,6 +35,24 @@ class ImageEvidence(lightning.LightningModule):
         """Make what is missing; all processes know all of it afterwards."""
         if any(self.missing(sample) for sample in self.images):
             predict_all(self, trainer, self.store)
+            if trainer.is_global_zero and (counts := self.counted()) and _COUNTS not in self.store:
+                numbers = [float(number) for number in counts.values()]
+                self.store.append([(_COUNTS, {"reasons": list(counts), "numbers": numbers})])
+            trainer.strategy.barrier()
+            self.store.refresh()
+
+    def counted(self) -> Mapping[str, int]:
+        """What the reader of a file could not read, of who was just asked."""
+        return {}
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """The same, as it was stored when evidence was made."""
+        if _COUNTS not in self.store:
+            return {}
+        kept: dict[str, Any] = dict(self.store[_COUNTS])
+        pairs = zip(kept["reasons"], kept["numbers"], strict=True)
+        return {reason: int(number) for reason, number in pairs}
 
     def missing(self, sample: Sample) -> bool:
         """Whether evidence of an image is missing."""

@@ -6,6 +6,7 @@ Candidates and scores that are missing are made first; everything after them is 
 what is stored, so a sweep over thresholds, weights or normalisation asks no model.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
@@ -33,6 +34,9 @@ from vlground.tasks.caption_scoring import CaptionScoring
 from vlground.tasks.reviewing import checked, pictures, review
 from vlground.tasks.training_data import check_formats, exported, write_training_data
 
+log = logging.getLogger("vlground")
+
+_MANY = 0.05  # of the candidates that cannot be taken, from which on it is said aloud
 _BEHIND = {"sentences": "reward", "nouns": "detector"}
 
 
@@ -114,11 +118,24 @@ class RejectionSampling:
             reasons = Counter(self.table["flag"])
             told = ", ".join(f"{reason} ({count})" for reason, count in reasons.items())
             raise VlgroundError(f"metric: no candidate can be taken: {told}")
+        self._warn()
         if trainer.is_global_zero:
             measured = measure(self.pool, self.signals, self.metric)
             measured.write(self.cell.directory / "pool.json")
             write_training_data(self.cell, self.scoring, self.best, self.counts)
             review(self)
+
+    def _warn(self) -> None:
+        """Say so if much of the pool could not be taken, or CHAIR lacks words of the truth."""
+        reasons = Counter(flag for flag in self.table["flag"] if flag)
+        if reasons.total() > _MANY * len(self.table):
+            told = ", ".join(f"{reason} ({count})" for reason, count in reasons.items())
+            log.warning("%d of %d candidates: %s", reasons.total(), len(self.table), told)
+        classes = self.chair.vocabulary.classes
+        named = {name for image in self.best for name in self.objects.get(image, ())}
+        if unknown := sorted(named - classes.keys()):
+            told = "no words of task.chair.synonyms, so CHAIR takes them for absent"
+            log.warning("objects that are %s: %s", told, ", ".join(unknown[:10]))
 
     @property
     def pool(self) -> str:
@@ -134,6 +151,8 @@ class RejectionSampling:
             "emptied": sum(one.emptied for one in refined),
             "sentences_removed": sum(len(one.removed) for one in refined),
             "sentences_spared": sum(one.spared for one in refined),
+            **{f"candidates: {flag}": n for flag, n in Counter(self.table["flag"]).items() if flag},
+            **self.scoring.left_out,
             "winners_without_known_objects": sum(image not in self.objects for image in self.best),
         }
 
@@ -184,13 +203,14 @@ class RejectionSampling:
             sample = images[image]
             captions = scoring.sampling.captions(sample)
             first, last = int(index[winner]), None if worst < 0 else int(index[worst])
-            numbers = sorted(able[place])
             # All candidates of a large pool, sentence by sentence, would fill the memory.
-            wanted = {numbers[0], drawn(self.seed, image, numbers), first, last}
+            written = tuple(i for i, one in enumerate(captions) if not one.problem)
+            wanted = {written[0], drawn(self.seed, image, written), first, last}
             texts = {i: one.text for i, one in enumerate(captions) if i in wanted}
             whole = described(texts, *scoring.evidence(sample))
             tied, refined = int(self.chosen.tied[place]), whole[first].refined(self.metric)
-            yield image, Best(first, last, tied, tuple(numbers), whole, refined)
+            numbers = tuple(sorted(able[place]))
+            yield image, Best(first, last, tied, numbers, written, whole, refined)
 
     def _rows(self) -> pandas.DataFrame:
         """One row a candidate: its penalty, and whether it won."""

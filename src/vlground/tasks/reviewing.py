@@ -158,7 +158,7 @@ def _reviewed(
         {n: flags[key] for n, key in keys.items() if flags.get(key)},
         _things(nouns),
         best,
-        None if best is None else drawn(int(task.cell.node["seed"]), image, best.able),
+        None if best is None else drawn(task.seed, image, best.written),
         said,
     )
 

@@ -121,6 +121,10 @@ class Sampling(ImageEvidence):
         """Whether a candidate of an image is missing."""
         return self.candidates.first_missing(sample, self.prompt) is not None
 
+    def counted(self) -> Mapping[str, int]:
+        """Records of a file that became no caption."""
+        return {} if self.captioner is None else dict(self.captioner.counts)
+
     def predict_step(self, batch: list[Sample]) -> list[tuple[str, Evidence]]:
         """Write the candidates of a batch."""
         if self.captioner is None:  # here, where each process knows its device
@@ -134,7 +138,10 @@ class Sampling(ImageEvidence):
     def details(self) -> dict[str, Any]:
         """The prompt, and who answered."""
         models = sorted({str(name) for name in self.table["model"].dropna()})
-        return {"matrix": {}, "sampling": {"prompt": self.prompt, "models": models}}
+        return {
+            "matrix": {},
+            "sampling": {"prompt": self.prompt, "models": models, "left_out": self.left_out},
+        }
 
     def pictures(self, count: int) -> dict[str, Image.Image]:
         """None: a candidate has no picture of its own."""

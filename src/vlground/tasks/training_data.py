@@ -75,6 +75,12 @@ def exported(cell: Cell) -> list[str]:
     return [_NAMES[style] for style in cell.node["task"]["export"]]
 
 
+def _licences(cell: Cell) -> dict[str, str]:
+    """What `task.licences` says: `name: licence`."""
+    told = [str(one).partition(":") for one in cell.node["task"]["licences"]]
+    return {name.strip(): licence.strip() for name, _, licence in told}
+
+
 def _images(scoring: CaptionScoring, best: Mapping[str, Best]) -> list[Sample]:
     return [sample for sample in scoring.sampling.images if sample.image_id in best]
 
@@ -108,9 +114,11 @@ def _picture(runs: Path, sample: Sample) -> str:
 def _provenance(cell: Cell, scoring: CaptionScoring, counts: Mapping[str, int]) -> Provenance:
     stages = {name: stage for name, stage in scoring.branches.items() if stage}
     parts = {group: cell.choices.get(group) for group in ("model", "dataset", "detector", "reward")}
+    written = cell.choices["model"] == "captioner_file"
+    prompt = "prompt (candidates are of files; nobody here asked it)" if written else "prompt"
     source = {
         **{group: choice for group, choice in parts.items() if choice},
-        "prompt": scoring.sampling.prompt,
+        prompt: scoring.sampling.prompt,
         "candidates an image": scoring.sampling.candidates.n,
         "seed": cell.node["seed"],
         "nouns found by": None if scoring.nouns is None else scoring.nouns.finder.tagger,
@@ -126,5 +134,5 @@ def _provenance(cell: Cell, scoring: CaptionScoring, counts: Mapping[str, int]) 
         {name: value for name, value in source.items() if value is not None},
         asdict(scoring.metric),
         counts,
-        licences | cell.node["task"]["licences"],
+        licences | _licences(cell),
     )

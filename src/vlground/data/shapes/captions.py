@@ -133,7 +133,8 @@ def scene_of(image_id: str) -> Scene:
     """
     found = _NAME.fullmatch(image_id)
     if found is None:
-        raise VlgroundError(f"dataset: expected images of {_WORLD}, {image_id} is none of them")
+        told = "of which captioner_shapes, shapes_oracle and reward=simulated know the scenes"
+        raise VlgroundError(f"dataset: {image_id} is no image of {_WORLD}, {told}; choose others")
     distribution: Distribution = "out" if found["distribution"] == "out" else "in"
     scene = draw_scene([image_id], _COUNT, distribution, int(found["side"]))
     return _with_partners(scene, float(found["partners"]))
