@@ -11,9 +11,12 @@ from vlground.page.reading import Run, read, read_results
 from vlground.published import Comparison, compare, experiments, read_published
 from vlground.reporting.benchmarks import benchmark_blocks
 from vlground.reporting.block import Block
+from vlground.reporting.claim_checks import claim_blocks
 from vlground.reporting.printing import latex, markdown, show
+from vlground.reporting.reward_models import reward_model_blocks
 from vlground.reporting.rewards import reward_blocks
 from vlground.reporting.tables import Results, order
+from vlground.reporting.word_rewards import word_reward_blocks
 
 
 def main() -> None:
@@ -71,6 +74,7 @@ def _further_tables(
 ) -> list[Block]:
     """What is not said run by run: whether models rely on an artefact, judges beside people."""
     found: list[Block] = [*benchmark_blocks(results), *reward_blocks(results)]
+    found += [*reward_model_blocks(results), *word_reward_blocks(results), *claim_blocks(results)]
     if _has("shortcut", results):
         from vlground.shortcuts.tables import tables as shortcuts
 

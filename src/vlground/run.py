@@ -228,6 +228,7 @@ def summary(results: dict[str, Any]) -> str:
         *("chair_i", "chair_s", "recall", "words", "f1", "yes_ratio", "perception", "cognition"),
         *("random/chair_i", "refined/chair_i", "random/recall", "refined/recall"),
         *("random/words", "refined/words", "ties", "emptied"),
+        *("auc/any", "blind/auc/any", "caught/any", "sum/chair_i", "mean/chair_i"),
         *("wrong_sentences", "undetected_nouns", "sentences", "distinct", "empty", "cut_off"),
     )
     scores = results["scores"]

@@ -10,7 +10,10 @@ from vlground.store import FILES, IRRELEVANT
 
 Results = Mapping[str, Any]
 # Tasks with tables of their own.
-APART = ("explanation", "shortcut", "benchmark", "sampling", "scoring", "rejection_sampling")
+APART = (
+    *("explanation", "shortcut", "benchmark", "sampling", "scoring", "rejection_sampling"),
+    *("reward_model", "word_reward", "claim_checking"),
+)
 
 
 def tables(results: Sequence[Results]) -> list[tuple[str, list[Results], Mapping[str, str]]]:

@@ -1,0 +1,121 @@
+"""`task=claim_checking`: which errors of sentences does the automatic branch catch, type by type?
+
+    sentence ──▶ its phrases ──Detector──▶ the least presence     against     its errors, known
+
+What a sentence claims is as sure as the phrase that the detector is least sure of; a sentence
+without a phrase has nothing held against it. Labels come from `reward`, which has to be a truth, as
+`reward=simulated` without errors is.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from vlground.data.shapes.claims import parse
+from vlground.metrics.discrimination import auc
+from vlground.metrics.resampling import bootstrap
+from vlground.metrics.statistics import bootstrap_mean
+from vlground.rewards.options import ERROR_TYPES
+from vlground.tasks.caption_scoring import CaptionScoring
+
+
+@dataclass(frozen=True, eq=False)
+class _Sentences:
+    """`n` sentences with a label: image, kind, presence (NaN: not asked) and `(n, 6)` errors."""
+
+    images: np.ndarray
+    kinds: np.ndarray
+    presence: np.ndarray
+    errors: np.ndarray
+
+
+class ClaimChecking(CaptionScoring):
+    """Candidates, their phrases and their errors; measured sentence by sentence."""
+
+    version = 1
+
+    def scores(self) -> dict[str, dict[str, Any]]:
+        """How each error type is caught, beside the scores of `task=scoring`.
+
+        Returns:
+            `auc/TYPE`: chance that a wrong sentence has a lower presence than a right one of the
+            same kind (existence, count, relation, location), ties half: without that, a branch
+            that doubts all relations would seem to know the wrong ones. `caught/TYPE`: share of
+            wrong sentences with a phrase that is not detected (`metric.noun_threshold`).
+            `asked/TYPE`: share with a phrase of which the detector can tell. TYPE none are right
+            sentences, so `caught/none` are false alarms; any are sentences with any error.
+        """
+        sentences = self._sentences()
+        asked = ~np.isnan(sentences.presence)
+        low = np.where(asked, sentences.presence, 1.0)
+        caught = asked & (low <= self.metric.noun_threshold)
+        wrong = sentences.errors > self.metric.sentence_threshold
+        right = np.asarray(~wrong.any(axis=1))
+        of = {name: wrong[:, place] for place, name in enumerate(ERROR_TYPES)}
+        of |= {"any": ~right, "none": right}
+        found = super().scores()
+        for name, mine in of.items():
+            if not mine.any():
+                continue
+            images = sentences.images[mine].tolist()
+            for share, column in (("caught", caught), ("asked", asked)):
+                one = bootstrap_mean(column[mine].astype(float), images)
+                found[f"{share}/{name}"] = asdict(one)
+            if name != "none":
+                found |= _curve(f"auc/{name}", 1 - low, mine, right, sentences)
+        return found
+
+    def _sentences(self) -> _Sentences:
+        """Those with a label, and the least presence among the phrases of each."""
+        images, kinds = list[str](), list[str]()
+        presence, errors = [np.zeros(0)], [np.zeros((0, len(ERROR_TYPES)))]
+        for sample in self.sampling.images:
+            nouns, sentences = self.evidence(sample)
+            if nouns is None or sentences is None:
+                continue
+            places: Any = sentences["sentences"]
+            mentions: Any = nouns["mentions"]
+            chances: Any = nouns["presence"]
+            # A mention names its candidate and the number of its sentence within it.
+            rows = np.searchsorted(places[:, 0], mentions[:, 0]) + mentions[:, 1]
+            low = np.full(len(places), np.nan)
+            np.fmin.at(low, rows, chances[mentions[:, 4]])
+            presence.append(low)
+            errors.append(np.asarray(sentences["errors"]).reshape(-1, len(ERROR_TYPES)))
+            images += [sample.image_id] * len(places)
+            captions = self.sampling.captions(sample)
+            kinds += [_kind(captions[c].text[start:end]) for c, start, end in places.tolist()]
+        labels = np.concatenate(errors)
+        told = ~np.isnan(labels).any(axis=1)
+        columns = np.array(images, str), np.array(kinds, str), np.concatenate(presence), labels
+        return _Sentences(*(column[told] for column in columns))
+
+
+def _kind(sentence: str) -> str:
+    """What is claimed, in the drawn world; one kind of all other sentences."""
+    claim = parse(sentence)
+    return "" if claim is None else type(claim).__name__
+
+
+def _curve(
+    name: str, doubt: np.ndarray, wrong: np.ndarray, right: np.ndarray, of: _Sentences
+) -> dict[str, dict[str, Any]]:
+    """The AUC within each kind, their mean by the number of wrong sentences."""
+    kinds = [kind for kind in np.unique(of.kinds) if (right & (of.kinds == kind)).any()]
+    kept = (wrong | right) & np.isin(of.kinds, kinds)
+    doubts, labels, own = doubt[kept], wrong[kept].astype(float), of.kinds[kept]
+
+    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
+        area = np.zeros(len(weights))
+        counted = np.zeros(len(weights))
+        for kind in kinds:
+            mine = own == kind
+            count = weights[:, mine] @ labels[mine]
+            one = auc(doubts[mine], labels[mine], weights[:, mine])
+            area += np.where(np.isnan(one), 0, one * count)
+            counted += np.where(np.isnan(one), 0, count)
+        return {name: np.divide(area, counted, out=np.full_like(area, np.nan), where=counted > 0)}
+
+    found = bootstrap(measure, of.images[kept].tolist())
+    return {name: asdict(one) for name, one in found.items() if one.value is not None}
