@@ -57,12 +57,9 @@ def test_cams_and_metrics_can_be_built(option: str) -> None:
 
 
 RANDOM_WEIGHTS = ("resnet18", "resnet50", "vit_small", "swin_tiny")
-CAPTIONERS = (
-    "captioner",
-    "captioner_file",
-    "captioner_server",
-    "captioner_shapes",
-)  # see tests/captioners
+CAPTIONERS = (  # see tests/captioners
+    *("captioner", "captioner_file", "captioner_server", "captioner_shapes", "mini_captioner"),
+)
 NAMED = ("timm", "torchvision", "transformers_classifier", "maxvit_t")  # see tests/models
 CONTRASTIVE = {  # option -> its grid
     "clip_rn50x16": (12, 12),
