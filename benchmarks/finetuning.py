@@ -33,7 +33,8 @@ class Bench:
     """The same network, data and steps, twice."""
 
     def __init__(self, steps):
-        node = OmegaConf.load(CONF / "task" / "finetuning.yaml").task
+        trained = OmegaConf.load(CONF / "task" / "finetuning" / "network.yaml")
+        node = OmegaConf.merge(trained, OmegaConf.load(CONF / "task" / "finetuning.yaml").task)
         experiment = OmegaConf.load(CONF / "experiment" / "miniature_captioner.yaml").task
         self.options = OmegaConf.to_container(node) | {
             "steps": steps,

@@ -10,7 +10,7 @@ import pandas
 from vlground.cell import Cell
 from vlground.data.captions import Captions
 from vlground.data.image_objects import ImageObjects
-from vlground.data.sample import DataSet, Sample
+from vlground.data.sample import DataSet, KnownObjects, Sample
 from vlground.data.shapes.captions import ShapesCaptions
 from vlground.errors import VlgroundError
 from vlground.metrics import chair
@@ -43,6 +43,8 @@ class Captioned:
         given: Given | None,
         prompt: str,
     ) -> None:
+        if isinstance(dataset, KnownObjects):  # named in words of its own, if it has some
+            metric = replace(metric, synonyms=metric.synonyms or dataset.synonyms)
         self.metric, self.samples, self.given = metric, samples, given
         self.objects, self.checksums = objects_of(dataset)
         self.prompts = [prompt] * len(samples)
