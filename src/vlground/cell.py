@@ -27,10 +27,11 @@ from vlground.config import (
     select,
     versions,
 )
-from vlground.data.sample import Sample, manifest
+from vlground.data.sample import DataSet, Sample, manifest
 from vlground.endpoint.secrets import GROUPS, refuse_secrets
 from vlground.errors import VlgroundError
 from vlground.metrics.matrix import tally
+from vlground.rows import RowFile
 from vlground.store import (
     Stage,
     checksums,
@@ -70,7 +71,8 @@ class Cell:
         experiment: Name of the experiment file, if one was chosen.
         overrides: What the command line said.
         hydra: Hydra's own configuration, for the run directory.
-        samples: What the run is about, after `identify`.
+        dataset: What they are read from, after `identify`.
+        samples: What the run is about, after it.
         seconds: Of computing, after it.
     """
 
@@ -79,10 +81,12 @@ class Cell:
     experiment: str | None
     overrides: list[str]
     hydra: HydraConf
+    dataset: DataSet | None = None
     samples: list[Sample] = field(default_factory=list)
     seconds: float = 0.0
     _identity: dict[str, Any] = field(default_factory=dict)
     _left_out: dict[str, int] = field(default_factory=dict)
+    _rows: RowFile | None = None
 
     @classmethod
     def of(cls, config: DictConfig, hydra: HydraConf) -> "Cell":
@@ -125,7 +129,7 @@ class Cell:
         """
         dataset, samples, _ = build_dataset(self.node["dataset"])
         selection = {name: self.node[name] for name in ("limit", "shard", "sample")}
-        self.samples = select(samples, **selection)
+        self.dataset, self.samples = dataset, select(samples, **selection)
         self._left_out = dict(dataset.skipped)
         if not self.samples:
             reasons = "; ".join(f"{why} ({n})" for why, n in self._left_out.items())
@@ -289,6 +293,8 @@ class Cell:
         try:
             yield
         finally:
+            if self._rows is not None:
+                self._rows.discard()
             logging.getLogger().removeHandler(handler)
             handler.close()
 
@@ -357,10 +363,26 @@ class Cell:
         commit = None if git is None else git["commit"]
         return {"seed": self.node["seed"], "fingerprint": self.fingerprint, "git": commit}
 
+    def rows_in_parts(self, columns: Mapping[str, type]) -> RowFile:
+        """Begin `rows.parquet`, of a task that has too many rows to keep more than their numbers.
+
+        Args:
+            columns: Name -> str, int, float or bool.
+        """
+        self._rows = RowFile(self.directory / "rows.parquet", columns)
+        return self._rows
+
+    def whole(self, rows: "pandas.DataFrame") -> "pandas.DataFrame":
+        """Rows of a task's table with the texts that the table does not keep."""
+        return rows if self._rows is None else self._rows.read(rows["id"])
+
     def write(self, results: Mapping[str, Any], rows: "pandas.DataFrame") -> None:
-        """Write rows, then results, each whole or not at all."""
-        with replacing(self.directory / "rows.parquet") as path:
-            rows.to_parquet(path, index=False)
+        """Write rows, unless they are written already, then results, each whole or not at all."""
+        if self._rows is not None:
+            self._rows.finish()
+        else:
+            with replacing(self.directory / "rows.parquet") as path:
+                rows.to_parquet(path, index=False)
         write_json(self.directory / "results.json", results)
 
 

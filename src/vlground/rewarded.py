@@ -57,7 +57,7 @@ def winners(rows: Sequence[Mapping[str, Any]], figures: Mapping[str, Path]) -> l
         every run.
     """
     won = [row for row in rows if row.get("winner")]
-    won.sort(key=lambda row: (row["id"] not in figures, _hash(str(row["image_id"]))))
+    won.sort(key=lambda row: _place(row["id"], row["image_id"], figures))
     return [
         [
             row["image_id"],
@@ -72,14 +72,23 @@ def winners(rows: Sequence[Mapping[str, Any]], figures: Mapping[str, Path]) -> l
 
 
 def is_shown(table: "pandas.DataFrame", figures: Mapping[str, Path]) -> "pandas.Series":
-    """Which rows W&B needs: those with a picture, and winners.
+    """Which rows W&B needs: those with a picture, and the winners that it shows.
 
     Args:
         table: Rows of any task.
         figures: Row's id -> picture.
     """
     pictured = table["id"].isin(list(figures))
-    return pictured | table["winner"] if "winner" in table else pictured
+    if "winner" not in table:
+        return pictured
+    won = table[table["winner"]]
+    images = dict(zip(won["id"].tolist(), won["image_id"].tolist(), strict=True))
+    first = sorted(images, key=lambda name: _place(name, images[name], figures))[:MOST]
+    return pictured | table["id"].isin(first)
+
+
+def _place(name: str, image_id: str, figures: Mapping[str, Path]) -> tuple[bool, str]:
+    return name not in figures, _hash(str(image_id))
 
 
 def _block(results: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -191,7 +191,7 @@ def compute(cell: "Cell") -> dict[str, Any]:
         if trainer.is_global_zero:
             figures = cell.save_figures(task.pictures(node["task"]["overlays"]))
             if logger is not None:
-                shown = task.table[is_shown(task.table, figures)]
+                shown = cell.whole(task.table[is_shown(task.table, figures)])
                 log_results(logger, results, shown.to_dict("records"), figures)
             cell.write(results, task.table)
     finally:
@@ -226,10 +226,12 @@ def summary(results: dict[str, Any]) -> str:
     others = (
         *("deletion", "insertion", "road_combined", "delta_logit", "suspects"),
         *("chair_i", "chair_s", "recall", "words", "f1", "yes_ratio", "perception", "cognition"),
+        "coarse_grained",
         *("random/chair_i", "refined/chair_i", "random/recall", "refined/recall"),
         *("random/words", "refined/words", "ties", "emptied"),
         *("auc/any", "blind/auc/any", "caught/any", "sum/chair_i", "mean/chair_i"),
         *("wrong_sentences", "undetected_nouns", "sentences", "distinct", "empty", "cut_off"),
+        *("sampled/chair_i", "sampled/wrong_sentences", "sampled/recall", "pope/f1"),
     )
     scores = results["scores"]
     shown = [f"{n} {scores[n]['value']:.3f}" for n in (*names, *others) if n in scores]

@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -101,24 +101,39 @@ def rows_of(
     rows = []
     for sample in captions:
         names = sorted(_names(objects, sample.image_id))
-        truth = known.known(names)
-        named = [mention.name for mention in known.mentions(sample.text)]
-        wrong = [name for name in named if name not in truth]
-        rows.append(
-            {
-                "id": sample.id,
-                "image_id": sample.image_id,
-                "text": sample.text,
-                "mentions": len(named),
-                "hallucinated": len(wrong),
-                "objects": len(truth),
-                "found": len(truth.intersection(named)),
-                "words": len(sample.text.split()),
-                "hallucinations": ", ".join(sorted(set(wrong))),
-                "no_class": ", ".join(name for name in names if name not in known.classes),
-            }
-        )
+        told = {"id": sample.id, "image_id": sample.image_id, "text": sample.text}
+        rows.append({**told, **_row(sample.text, names, known)})
     return pandas.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def counts_of(caption: str, truth: Iterable[str], known: Vocabulary) -> dict[str, int]:
+    """The numbers of one caption, as in `rows_of`.
+
+    Args:
+        caption: The text.
+        truth: Names of classes (or words for them) in its image.
+        known: Words of the classes, see `Chair.vocabulary`.
+
+    >>> counts_of("A dog on a couch.", ["dog"], Chair().vocabulary)
+    {'mentions': 2, 'hallucinated': 1, 'objects': 1, 'found': 1, 'words': 5}
+    """
+    row = _row(caption, sorted(truth), known)
+    return {name: row[name] for name in _COUNTS}
+
+
+def _row(caption: str, names: Sequence[str], known: Vocabulary) -> dict[str, Any]:
+    truth = known.known(names)
+    named = [mention.name for mention in known.mentions(caption)]
+    wrong = [name for name in named if name not in truth]
+    return {
+        "mentions": len(named),
+        "hallucinated": len(wrong),
+        "objects": len(truth),
+        "found": len(truth.intersection(named)),
+        "words": len(caption.split()),
+        "hallucinations": ", ".join(sorted(set(wrong))),
+        "no_class": ", ".join(name for name in names if name not in known.classes),
+    }
 
 
 def estimates(rows: "pandas.DataFrame") -> dict[str, Estimate]:

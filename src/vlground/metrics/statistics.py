@@ -86,13 +86,35 @@ def bootstrap_means(
         ValueError: A column and `image_ids` differ in length.
     """
     _, images = np.unique(np.asarray(image_ids, dtype=str), return_inverse=True)
-    groups: dict[bytes, list[str]] = {}
     tables: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for name, column in columns.items():
         values = np.asarray(column, dtype=np.float64)
         if values.shape != images.shape:
             raise ValueError(f"{name}: {values.shape} values for {len(images)} image ids")
-        tables[name] = sums, counts = _per_image(values, images)
+        tables[name] = _per_image(values, images)
+    return bootstrap_sums(tables, n_resamples, seed, level)
+
+
+def bootstrap_sums(
+    tables: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    n_resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, Estimate]:
+    """`bootstrap_means` of rows that are already added up image by image.
+
+    Args:
+        tables: Name -> `(k,)` sum of an image's rows and `(k,)` their number, images by ascending
+            id; those with 0 rows are left out.
+        n_resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples.
+        level: Coverage of the interval.
+
+    >>> bootstrap_sums({"": (np.array([3.0, 0.0]), np.array([4, 0]))})
+    {'': Estimate(value=0.75, low=None, high=None, n=4)}
+    """
+    groups: dict[bytes, list[str]] = {}
+    for name, (_, counts) in tables.items():
         groups.setdefault((counts > 0).tobytes(), []).append(name)
     estimates: dict[str, Estimate] = {}
     for names in groups.values():
@@ -101,7 +123,7 @@ def bootstrap_means(
         present = counts[:, 0] > 0
         means = _estimates(sums[present], counts[present], n_resamples, seed, level)
         estimates.update(zip(names, means, strict=True))
-    return {name: estimates[name] for name in columns}
+    return {name: estimates[name] for name in tables}
 
 
 def paired_difference(

@@ -7,22 +7,21 @@ refined   the winner without the sentences that were held against it
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vlground.data.sample import Sample
-from vlground.metrics import chair
-from vlground.metrics.chair import Chair
-from vlground.metrics.statistics import Estimate, bootstrap_mean
-
-if TYPE_CHECKING:
-    import pandas
+from vlground.metrics.chair import Chair, counts_of
+from vlground.metrics.statistics import Estimate, bootstrap_sums
 
 ARMS = ("first", "random", "winner", "refined")
+# What is counted of every caption: a part of a whole, added up over captions.
+_RATIOS = (
+    *("chair_i", "chair_s", "recall", "words", "empty"),
+    *("wrong_sentences", "undetected_nouns"),
+)
 
 
 @dataclass(frozen=True)
@@ -53,52 +52,90 @@ def drawn(seed: int, image_id: str, candidates: Sequence[int]) -> int:
     return candidates[number % len(candidates)]
 
 
+class ArmCounts:
+    """Adds up what the captions of arms are like; of a caption only numbers stay.
+
+    Args:
+        objects: Image id -> what is in it; empty: not known.
+        options: Of CHAIR.
+    """
+
+    def __init__(self, objects: Mapping[str, Iterable[str]], options: Chair) -> None:
+        self._objects, self._known = objects, options.vocabulary
+        self._images: dict[str, int] = {}
+        self._owners: dict[str, array[int]] = {}
+        self._counts: dict[str, array[float]] = {}
+        self._last: tuple[str, dict[str, dict[str, int]]] = ("", {})
+
+    def add(self, arm: str, taken: Taken) -> None:
+        """Count one caption."""
+        owner = self._images.setdefault(taken.image_id, len(self._images))
+        self._owners.setdefault(arm, array("i")).append(owner)
+        pairs = (*self._chair(taken), *_told(taken))
+        self._counts.setdefault(arm, array("d")).extend(n for pair in pairs for n in pair)
+
+    def _chair(self, taken: Taken) -> list[tuple[float, float]]:
+        """Part and whole of `chair_i`, `chair_s` and `recall`; nothing of an unknown image."""
+        if taken.image_id not in self._objects:
+            return [(0, 0)] * 3
+        if self._last[0] != taken.image_id:
+            self._last = (taken.image_id, {})
+        known = self._last[1]
+        if taken.text not in known:  # arms often take the same one
+            known[taken.text] = counts_of(taken.text, self._objects[taken.image_id], self._known)
+        n = known[taken.text]
+        return [
+            (n["hallucinated"], n["mentions"]),
+            (n["hallucinated"] > 0, 1),
+            (n["found"], n["objects"]),
+        ]
+
+    def estimates(self) -> dict[str, Estimate]:
+        """What the captions of each arm are like, with intervals over images.
+
+        Returns:
+            `ARM/…`: where objects are known `chair_i`, `chair_s` and `recall`; `words`; `empty`, a
+            share; `wrong_sentences` and `undetected_nouns`, shares by what the branches said, so
+            neither is a truth.
+        """
+        ranks = {image: place for place, image in enumerate(sorted(self._images))}
+        place_of = np.array([ranks[image] for image in self._images], dtype=np.int64)
+        tables: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        for arm, numbers in self._counts.items():
+            counts = np.frombuffer(numbers, dtype=np.float64).reshape(-1, len(_RATIOS), 2)
+            owners = place_of[np.frombuffer(self._owners[arm], dtype=np.int32)]
+            for column, name in enumerate(_RATIOS):
+                part, whole = (
+                    np.bincount(owners, counts[:, column, side], minlength=len(place_of))
+                    for side in (0, 1)
+                )
+                if whole.any():
+                    tables[f"{arm}/{name}"] = part, whole.astype(np.int64)
+        return bootstrap_sums(tables)
+
+
 def estimates(
     arms: Mapping[str, Sequence[Taken]], objects: Mapping[str, frozenset[str]], options: Chair
 ) -> dict[str, Estimate]:
-    """What the captions of arms are like.
+    """What the captions of arms are like, see `ArmCounts.estimates`.
 
     Args:
         arms: Arm -> what it takes of every image.
         objects: Image id -> what is in it; empty: not known.
         options: Of CHAIR.
-
-    Returns:
-        `ARM/…`: where objects are known `chair_i`, `chair_s` and `recall`; `words`; `empty`, a
-        share; `wrong_sentences` and `undetected_nouns`, shares by what the branches said, so
-        neither is a truth.
     """
-    rows = _chair_rows(arms, objects, options)
-    found: dict[str, Estimate] = {}
+    counts = ArmCounts(objects, options)
     for arm, taken in arms.items():
-        of_arm = _told(taken)
-        keys = [(one.image_id, one.text) for one in taken if one.image_id in objects]
-        if keys:
-            of_arm |= chair.estimates(rows.loc[keys])
-        found |= {f"{arm}/{name}": one for name, one in of_arm.items()}
+        for one in taken:
+            counts.add(arm, one)
+    return counts.estimates()
+
+
+def _told(taken: Taken) -> list[tuple[float, float]]:
+    """What needs no truth: `words`, `empty`, `wrong_sentences`, `undetected_nouns`."""
+    words = len(taken.text.split())
+    found: list[tuple[float, float]] = [(words, 1), (words == 0, 1)]
+    for values in (taken.wrong, taken.missing):
+        known = [value for value in values if value == value]  # NaN is not equal to itself
+        found.append((sum(known), len(known)))
     return found
-
-
-def _told(taken: Sequence[Taken]) -> dict[str, Estimate]:
-    """What needs no truth."""
-    images = [one.image_id for one in taken]
-    words = np.array([len(one.text.split()) for one in taken], dtype=float)
-    found = {"words": bootstrap_mean(words, images), "empty": bootstrap_mean(words == 0, images)}
-    shares = {
-        "wrong_sentences": [one.wrong for one in taken],
-        "undetected_nouns": [one.missing for one in taken],
-    }
-    for name, values in shares.items():
-        owners = [image for image, mine in zip(images, values, strict=True) for _ in mine]
-        found[name] = bootstrap_mean(np.array([v for mine in values for v in mine], float), owners)
-    return found
-
-
-def _chair_rows(
-    arms: Mapping[str, Sequence[Taken]], objects: Mapping[str, frozenset[str]], options: Chair
-) -> "pandas.DataFrame":
-    """CHAIR of every caption by image and text; arms often take the same one."""
-    keys = {(one.image_id, one.text) for taken in arms.values() for one in taken}
-    known = sorted(key for key in keys if key[0] in objects)
-    samples = [Sample(image, image, Path(), text) for image, text in known]
-    return chair.rows_of(samples, objects, options).set_index(["image_id", "text"], drop=False)

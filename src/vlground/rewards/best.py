@@ -32,28 +32,50 @@ class Best:
     refined: Refined
 
 
-def arms(best: Mapping[str, Best], options: VigorReward, seed: int) -> dict[str, list[Taken]]:
-    """What each arm takes of every image, see `vlground.rewards.arms`.
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What stays in memory of an image: numbers.
+
+    Attributes:
+        winner: As in `Best`.
+        worst: As in `Best`.
+        tied: As in `Best`.
+        removed: Sentences that refinement removed.
+        spared: Sentences that it had to keep.
+        emptied: Whether nothing is left.
+    """
+
+    winner: int
+    worst: int | None
+    tied: int
+    removed: int
+    spared: int
+    emptied: bool
+
+
+def outcome(best: Best) -> Outcome:
+    """The numbers of what was taken."""
+    refined = best.refined
+    numbers = len(refined.removed), refined.spared, refined.emptied
+    return Outcome(best.winner, best.worst, best.tied, *numbers)
+
+
+def arms(image: str, one: Best, options: VigorReward, seed: int) -> Iterator[tuple[str, Taken]]:
+    """What each arm takes of an image, see `vlground.rewards.arms`.
 
     Args:
-        best: Image id -> what was taken.
+        image: Its id.
+        one: What was taken of it.
         options: What counts as wrong, and as not detected.
         seed: Of the random pick.
     """
-    found: dict[str, list[Taken]] = {arm: [] for arm in ARMS}
-    for image, one in best.items():
-        for arm, taken in zip(ARMS, _taken(image, one, options, seed), strict=True):
-            found[arm].append(taken)
-    return found
-
-
-def _taken(image: str, one: Best, options: VigorReward, seed: int) -> Iterator[Taken]:
-    for index in (min(one.written), drawn(seed, image, one.written), one.winner):
+    numbers = (min(one.written), drawn(seed, image, one.written), one.winner)
+    for arm, index in zip(ARMS, numbers, strict=False):
         whole = one.candidates[index]
         everything = tuple(range(len(whole.sentences)))
-        yield _of(image, whole, whole.text, everything, options)
+        yield arm, _of(image, whole, whole.text, everything, options)
     whole, refined = one.candidates[one.winner], one.refined
-    yield _of(image, whole, refined.text.strip(), refined.kept, options)
+    yield ARMS[-1], _of(image, whole, refined.text.strip(), refined.kept, options)
 
 
 def _of(

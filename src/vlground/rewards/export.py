@@ -13,14 +13,15 @@ of white space around it; within it no character changes.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 from vlground.errors import VlgroundError
 from vlground.rewards.data_card import Provenance, card
-from vlground.store import replacing
+from vlground.store import one_line_on_failure, replacing
 
 Format = Literal["llava", "llama_factory", "trl_sft", "trl_dpo", "trl_stepwise"]
 
@@ -48,8 +49,85 @@ class Winner:
     labels: Sequence[bool | float] = ()
 
 
+class TrainingFile:
+    """A file of one format that is written winner by winner; use it as a context.
+
+    The file becomes whole when the context ends well, or does not become at all; `describe` then
+    writes its card `NAME.card.md`.
+
+    Args:
+        style: See the module's docstring.
+        path: Of the file; its folder is made.
+
+    Attributes:
+        records: How many are written.
+        left_out: Reason -> number of winners that the format cannot hold.
+
+    Raises:
+        VlgroundError: The format is unknown, ids repeat or the folder cannot be written.
+    """
+
+    def __init__(self, style: Format, path: Path) -> None:
+        if style not in get_args(Format):
+            raise VlgroundError(f"export={style}: expected one of {', '.join(get_args(Format))}")
+        self.style, self.path = style, path
+        self.records, self.left_out = 0, Counter[str]()
+        self._ids: set[str] = set()
+        self._sum = hashlib.sha256()
+        self._lines = style.startswith("trl_")
+
+    def __enter__(self) -> Self:
+        """Begin the file."""
+        with one_line_on_failure(self.path), ExitStack() as stack:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = stack.enter_context(stack.enter_context(replacing(self.path)).open("wb"))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *raised: Any) -> bool | None:  # noqa: ANN401 - of any error
+        """End it, and put it into its place if nothing was raised."""
+        if raised[0] is None and not self._lines:
+            self._write("\n]\n" if self.records else "[]\n")
+        return self._stack.__exit__(*raised)
+
+    def add(self, winner: Winner) -> None:
+        """Write a winner, or count why it cannot be."""
+        if winner.id in self._ids:
+            told = f"the id {winner.id} occurs twice; give each its own"
+            raise VlgroundError(f"export={self.style}: {told}")
+        self._ids.add(winner.id)
+        convert, obstacle, _ = _STYLES[self.style]
+        if reason := obstacle(winner):
+            self.left_out[reason] += 1
+            return
+        # Escaped: half an emoji (a lone surrogate) cannot be written as UTF-8, but can as \uXXXX.
+        if self._lines:
+            self._write(json.dumps(convert(winner), allow_nan=False) + "\n")
+        else:
+            text = json.dumps(convert(winner), indent=1, allow_nan=False).replace("\n", "\n ")
+            self._write(f"{',' if self.records else '['}\n {text}")
+        self.records += 1
+
+    def describe(self, provenance: Provenance) -> None:
+        """Write the card of a file that is there.
+
+        Args:
+            provenance: Of what is in it.
+        """
+        words, sum_ = _STYLES[self.style][2], self._sum.hexdigest()
+        told = card(provenance, self.path.name, words, self.records, sum_, self.left_out)
+        with replacing(self.path.with_name(f"{self.path.name}.card.md")) as temporary:
+            temporary.write_text(told, encoding="utf-8", errors="backslashreplace")
+
+    def _write(self, text: str) -> None:
+        content = text.encode()
+        self._sum.update(content)
+        with one_line_on_failure(self.path):
+            self._file.write(content)
+
+
 def export(
-    winners: Sequence[Winner], style: Format, path: Path, provenance: Provenance
+    winners: Iterable[Winner], style: Format, path: Path, provenance: Provenance
 ) -> dict[str, int]:
     """Write a file and its card `NAME.card.md`, each whole or not at all.
 
@@ -63,32 +141,13 @@ def export(
         `records` written, and reason -> number left out.
 
     Raises:
-        VlgroundError: The format is unknown, ids repeat or the folder cannot be written.
+        VlgroundError: As `TrainingFile`.
     """
-    if style not in get_args(Format):
-        raise VlgroundError(f"export={style}: expected one of {', '.join(get_args(Format))}")
-    twice = [name for name, n in Counter(winner.id for winner in winners).items() if n > 1]
-    if twice:
-        raise VlgroundError(f"export={style}: the id {twice[0]} occurs twice; give each its own")
-    convert, obstacle, words = _STYLES[style]
-    left_out: Counter[str] = Counter()
-    records = []
-    for winner in winners:
-        reason = obstacle(winner)
-        if reason:
-            left_out[reason] += 1
-        else:
-            records.append(convert(winner))
-    content = _encoded(records, lines=style.startswith("trl_"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
-    told = card(
-        provenance, path.name, words, len(records), hashlib.sha256(content).hexdigest(), left_out
-    )
-    with replacing(path.with_name(f"{path.name}.card.md")) as temporary:
-        temporary.write_text(told, encoding="utf-8", errors="backslashreplace")
-    return {"records": len(records), **left_out}
+    with TrainingFile(style, path) as file:
+        for winner in winners:
+            file.add(winner)
+    file.describe(provenance)
+    return {"records": file.records, **file.left_out}
 
 
 def dataset_info(name: str, file: str) -> dict[str, Any]:
@@ -102,15 +161,6 @@ def dataset_info(name: str, file: str) -> dict[str, Any]:
     tags |= {"user_tag": "user", "assistant_tag": "assistant"}
     columns = {"messages": "messages", "images": "images"}
     return {name: {"file_name": file, "formatting": "sharegpt", "columns": columns, "tags": tags}}
-
-
-def _encoded(records: Sequence[Mapping[str, Any]], lines: bool) -> bytes:
-    # Escaped: half an emoji (a lone surrogate) cannot be written as UTF-8, but can as \uXXXX.
-    if lines:
-        text = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
-    else:
-        text = json.dumps(records, indent=1, allow_nan=False) + "\n"
-    return text.encode()
 
 
 def _llava(winner: Winner) -> dict[str, Any]:

@@ -51,6 +51,14 @@ class Gathered:
         pairs = zip(self.candidates.image.tolist(), self.candidates.index.tolist(), strict=True)
         return [f"{self.image_ids[image]}/{index}" for image, index in pairs]
 
+    def part(self, rows: slice) -> "Gathered":
+        """Some candidates that follow each other.
+
+        Args:
+            rows: From the first one to the end, half-open.
+        """
+        return Gathered(self.candidates.part(rows), self.image_ids, self.lemmas)
+
 
 def gather(scored: Iterable[Scored]) -> Gathered:
     """Read candidates one by one; no more than their numbers stays in memory.
@@ -60,7 +68,7 @@ def gather(scored: Iterable[Scored]) -> Gathered:
     """
     images: dict[str, int] = {}
     lemmas: dict[str, int] = {}
-    facts, sentences, nouns, noun = (array("q") for _ in range(4))
+    facts, sentences, nouns, noun = (array("i") for _ in range(4))
     errors, presence = array("d"), array("d")
     for c, one in enumerate(scored):
         facts.extend((images.setdefault(one.image_id, len(images)), one.index, one.words))
@@ -69,15 +77,15 @@ def gather(scored: Iterable[Scored]) -> Gathered:
         nouns.extend([c] * len(one.lemmas))
         noun.extend(lemmas.setdefault(lemma, len(lemmas)) for lemma in one.lemmas)
         presence.frombytes(np.ascontiguousarray(one.presence, dtype=np.float64).tobytes())
-    table = np.array(facts, dtype=np.int64).reshape(-1, 3)
+    table = np.frombuffer(facts, dtype=np.int32).astype(np.int64).reshape(-1, 3)
     candidates = Candidates(
         table[:, 0],
         table[:, 1],
         table[:, 2],
-        np.frombuffer(sentences, dtype=np.int64),
+        np.frombuffer(sentences, dtype=np.int32),
         np.frombuffer(errors, dtype=np.float64).reshape(-1, len(ERROR_TYPES)),
-        np.frombuffer(nouns, dtype=np.int64),
-        np.frombuffer(noun, dtype=np.int64),
+        np.frombuffer(nouns, dtype=np.int32),
+        np.frombuffer(noun, dtype=np.int32),
         np.frombuffer(presence, dtype=np.float64),
     )
     return Gathered(candidates, list(images), list(lemmas))

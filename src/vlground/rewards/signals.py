@@ -12,6 +12,8 @@ import numpy as np
 
 from vlground.rewards.options import ERROR_TYPES, VigorReward
 
+_TOGETHER = 8192  # candidates
+
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
@@ -21,11 +23,11 @@ class Candidates:
         image: `(c,)` int64, number of the candidate's image; those of an image may lie anywhere.
         index: `(c,)` int64, number of the candidate within its image.
         words: `(c,)` int64, length.
-        sentence_owner: `(s,)` int64, candidate of each sentence.
+        sentence_owner: `(s,)` int32, candidate of each sentence, ascending.
         errors: `(s, 6)` probabilities in the order of `ERROR_TYPES`; 0 of a type that the scorer
             does not know, NaN throughout if it could not score the sentence.
-        noun_owner: `(m,)` int64, candidate of each mention of a noun.
-        noun: `(m,)` int64, number of its lemma.
+        noun_owner: `(m,)` int32, candidate of each mention of a noun, ascending.
+        noun: `(m,)` int32, number of its lemma.
         presence: `(m,)` probability that it is in the image; NaN if the detector could not say.
     """
 
@@ -37,6 +39,26 @@ class Candidates:
     noun_owner: np.ndarray
     noun: np.ndarray
     presence: np.ndarray
+
+    def part(self, rows: slice) -> "Candidates":
+        """Some that follow each other.
+
+        Args:
+            rows: From the first one to the end, half-open.
+        """
+        ends = rows.start, rows.stop
+        sentences = slice(*np.searchsorted(self.sentence_owner, ends))
+        nouns = slice(*np.searchsorted(self.noun_owner, ends))
+        return Candidates(
+            self.image[rows],
+            self.index[rows],
+            self.words[rows],
+            self.sentence_owner[sentences].astype(np.int64) - rows.start,
+            self.errors[sentences],
+            self.noun_owner[nouns].astype(np.int64) - rows.start,
+            self.noun[nouns].astype(np.int64),
+            self.presence[nouns],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +115,15 @@ def signals(candidates: Candidates, options: VigorReward) -> Signals:
         candidates: Stored scores.
         options: What counts, and how.
     """
+    size = len(candidates.image)
+    # All nouns at once would take several times the memory of the pool.
+    rows = [slice(at, min(at + _TOGETHER, size)) for at in range(0, max(size, 1), _TOGETHER)]
+    parts = [_signals(candidates.part(some), options) for some in rows]
+    columns = ("sentences", "nouns", "grounded", "n_sentences", "n_nouns")
+    return Signals(*(np.concatenate([getattr(one, name) for one in parts]) for name in columns))
+
+
+def _signals(candidates: Candidates, options: VigorReward) -> Signals:
     c = len(candidates.image)
     owner, presence = candidates.noun_owner, candidates.presence
     if options.nouns == "distinct":

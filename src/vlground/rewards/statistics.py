@@ -1,6 +1,6 @@
 """What a pool of candidates looks like: columns of candidates, rates, nouns, histograms (ours)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,12 +8,13 @@ import numpy as np
 from vlground.metrics.statistics import Estimate, bootstrap_mean
 from vlground.rewards.gathering import Gathered
 from vlground.rewards.options import ERROR_TYPES, VigorReward
-from vlground.rewards.signals import flags
+from vlground.rewards.signals import Candidates, flags
 
 if TYPE_CHECKING:
     import pandas
 
 _BINS = 30
+_TOGETHER = 1000  # images
 
 
 def columns_of(pool: Gathered, options: VigorReward) -> "pandas.DataFrame":
@@ -93,14 +94,19 @@ def by_noun(pool: Gathered, options: VigorReward, most: int = 100) -> list[dict[
         the images that were told in which it is not; `presence`: mean of their probabilities. None
         where nothing was told.
     """
-    c = pool.candidates
-    captions = _counts(np.stack([c.noun, c.noun_owner]), len(pool.lemmas))
-    pairs, first = np.unique(np.stack([c.noun, c.image[c.noun_owner]]), axis=1, return_index=True)
-    presence = c.presence[first]
+    size = len(pool.lemmas)
+    captions = np.zeros(size, dtype=np.int64)
+    found: list[tuple[np.ndarray, np.ndarray]] = [(np.zeros(0, dtype=np.int64), np.zeros(0))]
+    for c in _in_parts(pool):
+        named = np.unique(c.noun_owner * size + c.noun) % size
+        captions += np.bincount(named, minlength=size)
+        pairs, first = np.unique(c.image[c.noun_owner] * size + c.noun, return_index=True)
+        found.append((pairs % size, c.presence[first]))
+    nouns, presence = (np.concatenate(column) for column in zip(*found, strict=True))
     order = np.argsort(-captions, kind="stable")[:most]
     entries = []
     for noun in order.tolist():
-        mine = presence[pairs[0] == noun]
+        mine = presence[nouns == noun]
         told = mine[~np.isnan(mine)]
         missing = float((told <= options.noun_threshold).mean()) if len(told) else None
         mean = float(told.mean()) if len(told) else None
@@ -144,6 +150,9 @@ def candidate_rows(
     return joined
 
 
-def _counts(pairs: np.ndarray, size: int) -> np.ndarray:
-    """How many different second entries each first entry has."""
-    return np.bincount(np.unique(pairs, axis=1)[0], minlength=size)
+def _in_parts(pool: Gathered) -> Iterator[Candidates]:
+    """Some images at a time: sorting all mentions at once would take most of the memory."""
+    images = pool.candidates.image
+    for first in range(0, len(pool.image_ids) if pool.lemmas else 0, _TOGETHER):
+        ends = np.searchsorted(images, (first, first + _TOGETHER))
+        yield pool.part(slice(*ends.tolist())).candidates

@@ -34,15 +34,16 @@ class Candidates:
     seed: int
     together: bool = False
     failed: dict[str, Caption] = field(default_factory=dict)
-    _images: dict[str, str] = field(default_factory=dict)
+    _keys: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def keys(self, sample: Sample, prompt: str) -> list[str]:
         """What the candidates of an image are stored under; of the sample only the image counts."""
-        image = self._images.get(sample.id)
-        if image is None:  # read once: a key looks at the file
-            image = self._images[sample.id] = sample.image_key
-        of = [self.n] if self.together else []
-        return [digest([image, prompt, index, *of]) for index in range(self.n)]
+        known = self._keys.get((sample.id, prompt))
+        if known is None:  # made once: it looks at the file
+            image, of = sample.image_key, [self.n] if self.together else []
+            keys = [digest([image, prompt, index, *of]) for index in range(self.n)]
+            known = self._keys[sample.id, prompt] = " ".join(keys)  # as one, they are a fifth
+        return known.split()
 
     def of(self, sample: Sample, prompt: str) -> list[Caption]:
         """All candidates of an image; those that are not there say why."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from vlground.config import build
 from vlground.contracts import Caption, Detection, Detector, SentenceScorer
@@ -20,7 +21,7 @@ from vlground.errors import ImageError
 from vlground.rewards.gathering import Scored, errors_of
 from vlground.rewards.nouns import NounFinder
 from vlground.rewards.sentences import split
-from vlground.store import Evidence, EvidenceStore, digest
+from vlground.store import Evidence, EvidenceStore
 from vlground.tasks.images import ImageEvidence
 from vlground.tasks.sampling import Sampling
 from vlground.weights import pinned
@@ -42,12 +43,12 @@ class _OfCaptions(ImageEvidence):
 
     def missing(self, sample: Sample) -> bool:
         """Whether nothing is known of an image that has a candidate."""
-        captions = self.sampling.captions(sample)
-        return bool(_written(captions)) and _key(sample, captions) not in self.store
+        key = self.sampling.key(sample)
+        return key not in self.store and bool(_written(self.sampling.captions(sample)))
 
     def of(self, sample: Sample) -> Evidence | None:
         """What is stored of an image's candidates; None: nothing."""
-        key = _key(sample, self.sampling.captions(sample))
+        key = self.sampling.key(sample)
         if key not in self.store:
             return None
         return self.store[key]
@@ -79,18 +80,19 @@ class NounScores(_OfCaptions):
     def predict_step(self, batch: list[Sample]) -> list[tuple[str, Evidence]]:
         """Find the nouns of a batch, and look for them."""
         if self.detector is None:  # here, where each process knows its device
-            self.detector = build(pinned(self.node))
+            with torch.inference_mode(False):  # some of them differentiate
+                self.detector = build(pinned(self.node))
         captions = [self.sampling.captions(sample) for sample in batch]
         found = [nouns_of(of_one, self.finder) for of_one in captions]
         asked = [list(evidence["lemmas"]) for evidence in found]  # type: ignore[arg-type]
         made = []
-        for sample, texts, evidence, detections in zip(
-            batch, captions, found, self._detect(batch, asked), strict=True
+        for sample, evidence, detections in zip(
+            batch, found, self._detect(batch, asked), strict=True
         ):
             if isinstance(detections, str):
                 self.failed[sample.image_id] = detections
             else:
-                made.append((_key(sample, texts), evidence | _detected(detections)))
+                made.append((self.sampling.key(sample), evidence | _detected(detections)))
         return made
 
     def _detect(
@@ -132,7 +134,8 @@ class SentenceScores(_OfCaptions):
         for sample, of_one in zip(batch, captions, strict=True):
             rows = [errors_of(next(told)) for _ in _written(of_one)]
             places = sentences_of(of_one)
-            made.append((_key(sample, of_one), {"sentences": places, "errors": _stacked(rows)}))
+            evidence: Evidence = {"sentences": places, "errors": _stacked(rows)}
+            made.append((self.sampling.key(sample), evidence))
         return made
 
 
@@ -227,8 +230,3 @@ def _stacked(parts: Sequence[np.ndarray]) -> np.ndarray:
 def _written(captions: Sequence[Caption]) -> dict[int, Caption]:
     """Number -> candidate, of those that are captions, also empty ones."""
     return {index: caption for index, caption in enumerate(captions) if not caption.problem}
-
-
-def _key(sample: Sample, captions: Sequence[Caption]) -> str:
-    texts = {str(index): caption.text for index, caption in _written(captions).items()}
-    return digest([sample.image_key, texts])

@@ -7,11 +7,12 @@ Candidates that are missing are written first. What is stored is raw, so thresho
 normalisation can be changed without asking a model again.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Self
 
 import lightning
+import numpy as np
 import pandas
 from PIL import Image
 
@@ -20,7 +21,7 @@ from vlground.config import build
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
 from vlground.rewards import nouns, sentences
-from vlground.rewards.gathering import Scored, gather
+from vlground.rewards.gathering import Gathered, Scored, gather
 from vlground.rewards.options import VigorReward
 from vlground.rewards.signals import signals
 from vlground.rewards.statistics import (
@@ -31,6 +32,7 @@ from vlground.rewards.statistics import (
     histogram,
 )
 from vlground.store import Evidence, EvidenceStore
+from vlground.tasks.candidate_rows import SCORED, rows_in_parts
 from vlground.tasks.caption_scores import NounScores, SentenceScores, scored_of
 from vlground.tasks.sampling import Sampling
 from vlground.tasks.scoring import gathered
@@ -49,7 +51,7 @@ class CaptionScoring:
         metric: Thresholds of what is shown.
 
     Attributes:
-        table: After `carry_out`: one row a candidate.
+        table: After `carry_out`: one row a candidate: what became of it.
         pool: After `make`: the scores of all candidates.
         reasons: After `make`: image id -> why its candidates have no scores.
     """
@@ -68,6 +70,7 @@ class CaptionScoring:
         self.table = pandas.DataFrame()
         self.pool = gather([])
         self.reasons: dict[str, str] = {}
+        self._numbers: dict[str, int] = {}
 
     @classmethod
     def of(cls, cell: Cell) -> Self:
@@ -103,12 +106,27 @@ class CaptionScoring:
     def carry_out(self, trainer: lightning.Trainer) -> None:
         """Make what is missing, fill the rows."""
         self.make(trainer)
-        self.table = self.rows()
+        cell, images, write = self.sampling.cell, self.sampling.images, trainer.is_global_zero
+        self.table = rows_in_parts(cell, images, self.rows, SCORED, (), write)
 
-    def rows(self) -> pandas.DataFrame:
-        """After `make`: one row a candidate, with what is held against it."""
-        columns = columns_of(self.pool, self.metric)
-        return candidate_rows(self.sampling.rows(), columns, self.reasons)
+    def rows(self, images: Sequence[Sample]) -> pandas.DataFrame:
+        """After `make`: one row a candidate of images that follow each other."""
+        columns = columns_of(self.part(images), self.metric)
+        return candidate_rows(self.sampling.rows(images), columns, self.reasons)
+
+    def part(self, images: Sequence[Sample]) -> Gathered:
+        """After `make`: the scores of images that follow each other."""
+        return self.pool.part(self.places(images))
+
+    def places(self, images: Sequence[Sample]) -> slice:
+        """Where in the pool the candidates of such images are."""
+        known = [n for n in (self.number(sample) for sample in images) if n is not None]
+        ends = (known[0], known[-1] + 1) if known else (0, 0)
+        return slice(*np.searchsorted(self.pool.candidates.image, ends).tolist())
+
+    def number(self, sample: Sample) -> int | None:
+        """Of the image in the pool; None: it has no scores."""
+        return self._numbers.get(sample.image_id)
 
     def make(self, trainer: lightning.Trainer) -> None:
         """Write, detect and score what is missing, and gather all of it."""
@@ -119,6 +137,7 @@ class CaptionScoring:
                 for failed in gathered([branch.failed], trainer.world_size):
                     self.reasons |= failed
         self.pool = gather(self._scored())
+        self._numbers = {image: number for number, image in enumerate(self.pool.image_ids)}
 
     def _scored(self) -> Iterator[Scored]:
         """Scores of all candidates of images of which every branch could say something."""

@@ -8,8 +8,9 @@ what is stored, so a sweep over thresholds, weights or normalisation asks no mod
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from math import isfinite
 from typing import Any, Self
 
@@ -19,20 +20,21 @@ import pandas
 from PIL import Image
 
 from vlground.cell import Cell
-from vlground.config import build, build_dataset
-from vlground.data.sample import KnownObjects
+from vlground.config import build
+from vlground.data.sample import KnownObjects, Sample
 from vlground.errors import VlgroundError
 from vlground.metrics.chair import Chair
 from vlground.metrics.statistics import bootstrap_mean
-from vlground.rewards.arms import drawn, estimates
-from vlground.rewards.best import Best, arms
+from vlground.rewards.arms import ArmCounts, drawn
+from vlground.rewards.best import Best, Outcome, arms, outcome
 from vlground.rewards.described import described
 from vlground.rewards.selection import Penalties, Selection, measure, rank
 from vlground.rewards.signals import Signals, pool_hash
 from vlground.rewards.statistics import histogram
+from vlground.tasks.candidate_rows import SELECTED, rows_in_parts
 from vlground.tasks.caption_scoring import CaptionScoring
 from vlground.tasks.reviewing import checked, pictures, review
-from vlground.tasks.training_data import check_formats, exported, write_training_data
+from vlground.tasks.training_data import TrainingData, check_formats, exported
 
 log = logging.getLogger("vlground")
 
@@ -50,7 +52,7 @@ class RejectionSampling:
         cell: Of the run, for what is written beside its results.
 
     Attributes:
-        table: After `carry_out`: one row a candidate.
+        table: After `carry_out`: one row a candidate: what became of it.
         best: After `carry_out`: image id -> what was taken, of images with a winner.
     """
 
@@ -67,7 +69,8 @@ class RejectionSampling:
         self.chair, self.objects, self.cell = chair, objects, cell
         self.seed = int(cell.node["seed"])
         self.table = pandas.DataFrame()
-        self.best: dict[str, Best] = {}
+        self.best: dict[str, Outcome] = {}
+        self.arms = ArmCounts(objects, chair)
         self.signals: Signals
         self.penalty: Penalties
         self.chosen: Selection
@@ -92,8 +95,9 @@ class RejectionSampling:
             told = "its statistics are over all candidates; take metric.pool=image or frozen"
             raise VlgroundError(f"shard={node['shard']}: not with metric.pool=global: {told}")
         checked(node["task"]["review"])
-        dataset, _, _ = build_dataset(node["dataset"])
-        chair, objects = build(node["task"]["chair"]), {}
+        dataset = cell.dataset
+        chair = build(node["task"]["chair"])
+        objects: dict[str, frozenset[str]] = {}
         if isinstance(dataset, KnownObjects):
             objects = dict(dataset.objects)
             chair = replace(chair, synonyms=chair.synonyms or dataset.synonyms)
@@ -110,19 +114,22 @@ class RejectionSampling:
             VlgroundError: If no image has a candidate that can be taken.
         """
         self.scoring.make(trainer)
-        pool = self.scoring.pool
+        pool, write = self.scoring.pool, trainer.is_global_zero
         self.signals, self.penalty, self.chosen = rank(pool.candidates, self.metric)
-        self.best = dict(self._taken())
-        self.table = self._rows()
-        if not self.best:
-            reasons = Counter(self.table["flag"])
-            told = ", ".join(f"{reason} ({count})" for reason, count in reasons.items())
-            raise VlgroundError(f"metric: no candidate can be taken: {told}")
+        with TrainingData(self.cell, self.scoring, write) as data:
+            images = self.scoring.sampling.images
+            told = partial(self._rows, data)
+            kept = ("words", "winner", "penalty")
+            self.table = rows_in_parts(self.cell, images, told, SELECTED, kept, write)
+            if not self.best:
+                reasons = Counter(self.table["flag"])
+                said = ", ".join(f"{reason} ({count})" for reason, count in reasons.items())
+                raise VlgroundError(f"metric: no candidate can be taken: {said}")
         self._warn()
-        if trainer.is_global_zero:
+        if write:
+            data.describe(self.counts)
             measured = measure(self.pool, self.signals, self.metric)
             measured.write(self.cell.directory / "pool.json")
-            write_training_data(self.cell, self.scoring, self.best, self.counts)
             review(self)
 
     def _warn(self) -> None:
@@ -145,12 +152,12 @@ class RejectionSampling:
     @property
     def counts(self) -> dict[str, int]:
         """What became of images, winners and their sentences."""
-        refined = [best.refined for best in self.best.values()]
+        taken = self.best.values()
         return {
             **self.chosen.counts,
-            "emptied": sum(one.emptied for one in refined),
-            "sentences_removed": sum(len(one.removed) for one in refined),
-            "sentences_spared": sum(one.spared for one in refined),
+            "emptied": sum(one.emptied for one in taken),
+            "sentences_removed": sum(one.removed for one in taken),
+            "sentences_spared": sum(one.spared for one in taken),
             **{f"candidates: {flag}": n for flag, n in Counter(self.table["flag"]).items() if flag},
             **self.scoring.left_out,
             "winners_without_known_objects": sum(image not in self.objects for image in self.best),
@@ -158,11 +165,10 @@ class RejectionSampling:
 
     def scores(self) -> dict[str, dict[str, Any]]:
         """What each arm's captions are like, and how selection went."""
-        taken = arms(self.best, self.metric, self.seed)
-        found = estimates(taken, self.objects, self.chair)
+        found = self.arms.estimates()
         shares = {
             "ties": [best.tied > 1 for best in self.best.values()],
-            "emptied": [best.refined.emptied for best in self.best.values()],
+            "emptied": [best.emptied for best in self.best.values()],
         }
         for name, values in shares.items():
             found[name] = bootstrap_mean(np.array(values, dtype=float), list(self.best))
@@ -189,51 +195,58 @@ class RejectionSampling:
         """Rows of the winners in the pool."""
         return self.chosen.winner[self.chosen.winner >= 0]
 
-    def _taken(self) -> Iterator[tuple[str, Best]]:
-        """Image id and what was taken of it, of images with a winner."""
-        scoring, index = self.scoring, self.scoring.pool.candidates.index
-        images = {sample.image_id: sample for sample in scoring.sampling.images}
-        able: dict[int, list[int]] = {}
-        for row in np.flatnonzero(~np.isnan(self.penalty.total)).tolist():
-            able.setdefault(int(scoring.pool.candidates.image[row]), []).append(int(index[row]))
-        for place, image in enumerate(scoring.pool.image_ids):
-            winner, worst = int(self.chosen.winner[place]), int(self.chosen.worst[place])
-            if winner < 0:
-                continue
-            sample = images[image]
-            captions = scoring.sampling.captions(sample)
-            first, last = int(index[winner]), None if worst < 0 else int(index[worst])
-            # All candidates of a large pool, sentence by sentence, would fill the memory.
-            written = tuple(i for i, one in enumerate(captions) if not one.problem)
-            wanted = {written[0], drawn(self.seed, image, written), first, last}
-            texts = {i: one.text for i, one in enumerate(captions) if i in wanted}
-            whole = described(texts, *scoring.evidence(sample))
-            tied, refined = int(self.chosen.tied[place]), whole[first].refined(self.metric)
-            numbers = tuple(sorted(able[place]))
-            yield image, Best(first, last, tied, numbers, written, whole, refined)
+    def taken(self, sample: Sample) -> Best | None:
+        """What was taken of an image, with its texts; None: nothing could be."""
+        scoring, place = self.scoring, self.scoring.number(sample)
+        winner = -1 if place is None else int(self.chosen.winner[place])
+        if place is None or winner < 0:
+            return None
+        part, index = scoring.places([sample]), scoring.pool.candidates.index
+        able = ~np.isnan(self.penalty.total[part])
+        worst, captions = int(self.chosen.worst[place]), scoring.sampling.captions(sample)
+        first, last = int(index[winner]), None if worst < 0 else int(index[worst])
+        # Only those that somebody takes.
+        written = tuple(i for i, one in enumerate(captions) if not one.problem)
+        wanted = {written[0], drawn(self.seed, sample.image_id, written), first, last}
+        texts = {i: one.text for i, one in enumerate(captions) if i in wanted}
+        whole = described(texts, *scoring.evidence(sample))
+        tied, refined = int(self.chosen.tied[place]), whole[first].refined(self.metric)
+        numbers = tuple(sorted(index[part][able].tolist()))
+        return Best(first, last, tied, numbers, written, whole, refined)
 
-    def _rows(self) -> pandas.DataFrame:
-        """One row a candidate: its penalty, and whether it won."""
+    def _rows(self, data: TrainingData, images: Sequence[Sample]) -> pandas.DataFrame:
+        """Take the winners of some images: one row a candidate, its penalty, whether it won."""
+        part = self.scoring.places(images)
         penalties = pandas.DataFrame(
             {
-                "penalty_sentences": self.penalty.sentences,
-                "penalty_nouns": self.penalty.nouns,
-                "penalty": self.penalty.total,
+                "penalty_sentences": self.penalty.sentences[part],
+                "penalty_nouns": self.penalty.nouns[part],
+                "penalty": self.penalty.total[part],
             },
-            index=self.scoring.pool.keys,
+            index=self.scoring.part(images).keys,
         )
-        rows = self.scoring.rows().join(penalties, on="id")
+        rows = self.scoring.rows(images).join(penalties, on="id")
         untold = (rows["flag"] == "") & rows["penalty"].isna()
         empty = rows["words"] == 0
         rows.loc[untold & empty, "flag"] = "empty caption"
         rows.loc[untold & ~empty, "flag"] = "a sentence or noun without a score"
-        won = {f"{image}/{one.winner}": one.refined for image, one in self.best.items()}
-        lost = {f"{image}/{one.worst}" for image, one in self.best.items()}
+        won: dict[str, Best] = {}
+        lost = set()
+        for sample in images:
+            best, image = self.taken(sample), sample.image_id
+            if best is None:
+                continue
+            won[f"{image}/{best.winner}"] = best
+            lost.add(f"{image}/{best.worst}")
+            self.best[image] = outcome(best)
+            for arm, one in arms(image, best, self.metric, self.seed):
+                self.arms.add(arm, one)
+            data.add(sample, best)
         rows["winner"] = rows["id"].isin(list(won))
         rows["worst"] = rows["id"].isin(list(lost))
-        rows["refined"] = rows["id"].map({name: one.text.strip() for name, one in won.items()})
-        tied = {f"{image}/{one.winner}": float(one.tied) for image, one in self.best.items()}
-        rows["tied"] = rows["id"].map(tied)
-        removed = {name: float(len(one.removed)) for name, one in won.items()}
-        rows["removed_sentences"] = rows["id"].map(removed)
-        return rows
+        facts = {
+            "refined": {name: one.refined.text.strip() for name, one in won.items()},
+            "tied": {name: float(one.tied) for name, one in won.items()},
+            "removed_sentences": {n: float(len(one.refined.removed)) for n, one in won.items()},
+        }
+        return rows.assign(**{column: rows["id"].map(told) for column, told in facts.items()})

@@ -102,7 +102,7 @@ def galleries(task: "RejectionSampling", count: int) -> dict[str, list[str]]:
     gap[apart] = total[chosen.worst[apart]] - total[chosen.winner[apart]]
     widest = np.argsort(-gap, kind="stable")[: min(_MOST, int(apart.sum()))]
     some = {
-        "emptied": {image for image, one in task.best.items() if one.refined.emptied},
+        "emptied": {image for image, one in task.best.items() if one.emptied},
         "all_tied": set(ids[there & ~apart & (chosen.scored > 1)]),
         "ties": set(ids[apart & (chosen.tied > 1)]),
     }
@@ -143,7 +143,7 @@ def _reviewed(
     texts = {i: one.text for i, one in enumerate(captions) if not one.problem}
     keys = {number: f"{image}/{number}" for number in range(len(captions))}
     held = {n: _held(task, rows[key]) for n, key in keys.items() if key in rows}
-    best = task.best.get(image)
+    best = task.taken(sample) if image in task.best else None
     if best is None:
         told = scoring.reasons.get(image) or "none of its candidates could be taken"
         said = f"Nothing was taken: {told}."

@@ -5,8 +5,8 @@ store. The later tasks of the pipeline begin with the same.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Self
 
 import lightning
@@ -20,22 +20,23 @@ from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
 from vlground.metrics.statistics import Estimate, bootstrap_mean
 from vlground.rewards.sentences import split
-from vlground.store import Evidence, EvidenceStore
+from vlground.store import Evidence, EvidenceStore, digest
+from vlground.tasks.candidate_rows import SAMPLED, TOGETHER, rows_in_parts, sampled_rows
 from vlground.tasks.candidates import Candidates
 from vlground.tasks.images import ImageEvidence, images_of
 from vlground.tasks.scoring import gathered
 from vlground.weights import pinned
 
-_COLUMNS = (
-    *("id", "image_id", "candidate", "text", "words", "tokens", "log_probability", "cut_off"),
-    *("model", "flag"),
-)
+_AVERAGED = (*("words", "sentences", "cut_off", "repeated", "tokens", "log_probability", "model"),)
 
 
 class Sampling(ImageEvidence):
     """A captioner on the images of a data set.
 
+    Captions are read from the store whenever they are needed, so of many only some are in memory.
+
     Args:
+        cell: Of the run.
         node: Of the model, of which the captioner is made if a candidate is missing.
         images: One sample an image.
         prompt: What is asked of each.
@@ -43,13 +44,14 @@ class Sampling(ImageEvidence):
         batch_size: Images a batch; no result depends on it.
 
     Attributes:
-        table: After `carry_out`: one row a candidate.
+        table: After `carry_out`: one row a candidate; texts are in `rows.parquet`.
     """
 
     version = 1
 
     def __init__(
         self,
+        cell: Cell,
         node: Mapping[str, Any],
         images: Sequence[Sample],
         prompt: str,
@@ -57,10 +59,11 @@ class Sampling(ImageEvidence):
         batch_size: int,
     ) -> None:
         super().__init__(images, candidates.store, batch_size)
-        self.node, self.prompt, self.candidates = node, prompt, candidates
+        self.cell, self.node, self.prompt, self.candidates = cell, node, prompt, candidates
         self.captioner: Captioner | None = None
         self.table = pandas.DataFrame()
-        self._known: dict[str, list[Caption]] = {}
+        self._keys: dict[str, str] = {}
+        self._read: dict[str, list[Caption]] = {}
 
     @classmethod
     def of(cls, cell: Cell) -> Self:
@@ -78,7 +81,8 @@ class Sampling(ImageEvidence):
         together = node.get("requests") == "together"
         store, seed = EvidenceStore(cell.runs, cell.stage), int(cell.node["seed"])
         candidates = Candidates(store, n, seed, together)
-        return cls(node, images_of(cell.samples), prompt, candidates, cell.node["batch_size"])
+        images = images_of(cell.samples)
+        return cls(cell, node, images, prompt, candidates, cell.node["batch_size"])
 
     @staticmethod
     def check(node: Mapping[str, Any]) -> None:
@@ -87,13 +91,16 @@ class Sampling(ImageEvidence):
     def carry_out(self, trainer: lightning.Trainer) -> None:
         """Write the candidates that are missing, fill the rows."""
         self.make(trainer)
-        self.table = self.rows()
-        self.table["sentences"] = [len(split(text)) for text in self.table["text"]]
+        write = trainer.is_global_zero
+        self.table = rows_in_parts(self.cell, self.images, self._rows, SAMPLED, _AVERAGED, write)
 
-    def rows(self) -> pandas.DataFrame:
-        """After `make`: one row a candidate."""
-        found = (self.candidates.of(sample, self.prompt) for sample in self.images)
-        return table_of(self.images, found)
+    def rows(self, images: Sequence[Sample]) -> pandas.DataFrame:
+        """After `make`: one row a candidate of some of the images."""
+        return sampled_rows(images, [self.captions(sample) for sample in images])
+
+    def _rows(self, images: Sequence[Sample]) -> pandas.DataFrame:
+        rows = self.rows(images)
+        return rows.assign(sentences=[len(split(text)) for text in rows["text"]])
 
     def make(self, trainer: lightning.Trainer) -> None:
         """Write the candidates that are missing.
@@ -104,18 +111,29 @@ class Sampling(ImageEvidence):
         super().make(trainer)
         for failed in gathered([self.candidates.failed], trainer.world_size):
             self.candidates.failed |= failed
-        for sample in self.images:
-            found = self.candidates.of(sample, self.prompt)
-            # Of a hundred thousand captions, log-probabilities would take most of the memory.
-            self._known[sample.id] = [replace(one, log_probabilities=None) for one in found]
-        problems = Counter(one.problem for found in self._known.values() for one in found)
-        if "" not in problems:
+        self._keys, self._read = {}, {}
+        keys = (key for sample in self.images for key in self.candidates.keys(sample, self.prompt))
+        if not any(key in self.candidates.store for key in keys):
+            found = (one for sample in self.images for one in self.captions(sample))
+            problems = Counter(one.problem for one in found)
             told = ", ".join(f"{reason} ({count})" for reason, count in problems.items())
             raise VlgroundError(f"model: no caption of {len(self.images)} images: {told}")
 
     def captions(self, sample: Sample) -> list[Caption]:
         """After `make`: the candidates of an image; those that are not there say why."""
-        return self._known[sample.id]
+        if sample.id not in self._read:
+            if len(self._read) == TOGETHER:
+                self._read.clear()
+            self._read[sample.id] = self.candidates.of(sample, self.prompt)
+        return self._read[sample.id]
+
+    def key(self, sample: Sample) -> str:
+        """After `make`: what stands for the image and the texts of its candidates."""
+        if sample.id not in self._keys:
+            captions = enumerate(self.captions(sample))
+            texts = {str(index): one.text for index, one in captions if not one.problem}
+            self._keys[sample.id] = digest([sample.image_key, texts])
+        return self._keys[sample.id]
 
     def missing(self, sample: Sample) -> bool:
         """Whether a candidate of an image is missing."""
@@ -161,36 +179,11 @@ def captioner_of(node: Mapping[str, Any]) -> Captioner:
     return made
 
 
-def table_of(images: Sequence[Sample], candidates: Iterable[Sequence[Caption]]) -> pandas.DataFrame:
-    """One row a candidate, those without a caption flagged with the reason.
-
-    Args:
-        images: One sample an image.
-        candidates: Of each.
-    """
-    found: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
-    for sample, captions in zip(images, candidates, strict=True):
-        for index, one in enumerate(captions):
-            known = one.log_probabilities
-            told = (
-                *(f"{sample.image_id}/{index}", sample.image_id, index, one.text),
-                *(len(one.text.split()), None if known is None else len(known)),
-                *(None if known is None else float(sum(known)), one.cut_off),
-                *(one.model, one.problem),
-            )
-            for column, value in zip(found.values(), told, strict=True):
-                column.append(value)
-    rows = pandas.DataFrame(found)
-    nothing = pandas.Series([None] * len(rows), dtype=object)
-    empty = dict.fromkeys(("skipped", "truncated", "foil_truncated"), nothing)
-    return rows.assign(degenerate=False, **empty)
-
-
 def estimates(table: pandas.DataFrame) -> dict[str, Estimate]:
     """What can be said of candidates without looking at images.
 
     Args:
-        table: As `table_of` makes it, with `sentences`.
+        table: One row a candidate, as `Sampling` keeps them.
 
     Returns:
         `words` and `sentences` a caption; `token_log_probability` a token; shares of captions that
@@ -203,9 +196,8 @@ def estimates(table: pandas.DataFrame) -> dict[str, Estimate]:
         for name in ("words", "sentences", "cut_off")
     }
     found["empty"] = bootstrap_mean((written["words"] == 0).to_numpy(dtype=float), images)
-    by_image = written.groupby("image_id", sort=False)["text"]
-    distinct = (by_image.nunique() / by_image.size()).to_numpy(dtype=float)
-    found["distinct"] = bootstrap_mean(distinct, list(by_image.groups))
+    by_image = 1 - written.groupby("image_id", sort=False)["repeated"].mean()
+    found["distinct"] = bootstrap_mean(by_image.to_numpy(dtype=float), by_image.index.tolist())
     known = written[written["tokens"].notna() & (written["tokens"] != 0)]
     ratio = (known["log_probability"] / known["tokens"]).to_numpy(dtype=float)
     found["token_log_probability"] = bootstrap_mean(ratio, known["image_id"].tolist())

@@ -1,8 +1,10 @@
 """What rejection sampling hands on: winners in the formats of others, with their data cards."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
@@ -12,7 +14,7 @@ from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
 from vlground.rewards.best import Best
 from vlground.rewards.data_card import LICENCES, Provenance
-from vlground.rewards.export import Winner, dataset_info, export
+from vlground.rewards.export import TrainingFile, Winner, dataset_info
 from vlground.rewards.signals import inaccuracy
 from vlground.store import replacing, write_json
 from vlground.tasks.caption_scoring import CaptionScoring
@@ -28,31 +30,52 @@ _NAMES = {
 _ANNOTATIONS = {"vigor": "ViGoR annotations", "rlhf_v": "RLHF-V", "m_haldetect": "M-HalDetect"}
 
 
-def write_training_data(
-    cell: Cell, scoring: CaptionScoring, best: Mapping[str, Best], counts: Mapping[str, int]
-) -> None:
-    """Write every format that `task.export` names into `export/` of the run.
+class TrainingData:
+    """Every format that `task.export` names, in `export/` of the run; use it as a context.
 
     Args:
         cell: Of the run.
         scoring: Candidates and their scores.
-        best: Image id -> what was taken.
-        counts: For the data card.
-
-    Raises:
-        VlgroundError: The folder cannot be written.
+        write: Whether this process writes them.
     """
-    formats = cell.node["task"]["export"]
-    if not formats:
-        return
-    folder = cell.directory / "export"
-    winners = [_winner(cell, scoring, s, best[s.image_id]) for s in _images(scoring, best)]
-    provenance = _provenance(cell, scoring, counts)
-    for style in formats:
-        path = folder / _NAMES[style]
-        export(winners, style, path, provenance)
-        if style == "llama_factory":
-            write_json(folder / "dataset_info.json", dataset_info("vlground", path.name))
+
+    def __init__(self, cell: Cell, scoring: CaptionScoring, write: bool) -> None:
+        self.cell, self.scoring, self.folder = cell, scoring, cell.directory / "export"
+        formats = cell.node["task"]["export"] if write else []
+        self.files = [TrainingFile(style, self.folder / _NAMES[style]) for style in formats]
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Begin all files."""
+        with self._stack as stack:
+            for file in self.files:
+                stack.enter_context(file)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *raised: Any) -> bool | None:  # noqa: ANN401 - of any error
+        """Put them into their places if nothing was raised."""
+        return self._stack.__exit__(*raised)
+
+    def add(self, sample: Sample, best: Best) -> None:
+        """Write what was taken of an image."""
+        if self.files:
+            winner = _winner(self.cell, self.scoring, sample, best)
+            for file in self.files:
+                file.add(winner)
+
+    def describe(self, counts: Mapping[str, int]) -> None:
+        """Write the cards of files that are there.
+
+        Args:
+            counts: What became of images, winners and their sentences.
+        """
+        provenance = _provenance(self.cell, self.scoring, counts)
+        for file in self.files:
+            file.describe(provenance)
+            if file.style == "llama_factory":
+                info = dataset_info("vlground", file.path.name)
+                write_json(self.folder / "dataset_info.json", info)
 
 
 def check_formats(formats: object) -> None:
@@ -79,10 +102,6 @@ def _licences(cell: Cell) -> dict[str, str]:
     """What `task.licences` says: `name: licence`."""
     told = [str(one).partition(":") for one in cell.node["task"]["licences"]]
     return {name.strip(): licence.strip() for name, _, licence in told}
-
-
-def _images(scoring: CaptionScoring, best: Mapping[str, Best]) -> list[Sample]:
-    return [sample for sample in scoring.sampling.images if sample.image_id in best]
 
 
 def _winner(cell: Cell, scoring: CaptionScoring, sample: Sample, one: Best) -> Winner:
