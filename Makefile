@@ -31,7 +31,7 @@ lint: install
 bench: install
 	for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
-# Trains the shipped miniatures again, about two hours on one core; then their cards' scores.
+# Trains the shipped miniatures again, about two hours and a half on one core; then their cards' scores.
 MINIATURES := src/vlground/miniatures
 miniatures: install
 	$(BIN)/vlground experiment=miniature_blip task.export=$(MINIATURES)/mini_blip
@@ -39,6 +39,11 @@ miniatures: install
 	$(BIN)/vlground experiment=miniature_albef_amc task.export=$(MINIATURES)/mini_albef_amc
 	$(BIN)/vlground experiment=miniature_clip_rn task.export=$(MINIATURES)/mini_clip_rn
 	$(BIN)/vlground experiment=miniature_llava task.export=$(MINIATURES)/mini_llava
+	$(BIN)/vlground experiment=miniature_captioner task.export=$(MINIATURES)/mini_captioner
+	for seed in 1 2; do $(BIN)/vlground experiment=miniature_captioner seed=$$seed \
+		task.export=$(MINIATURES)/mini_captioner_$$seed || exit 1; done
+	$(BIN)/vlground experiment=miniature_reward task.export=$(MINIATURES)/mini_reward
+	$(BIN)/vlground experiment=miniature_reward task.level=caption task.export=$(MINIATURES)/mini_reward_holistic
 	$(BIN)/vlground experiment=miniature_classifier task.export=$(MINIATURES)/mini_classifier
 	for rate in 25 50 75 95; do $(BIN)/vlground experiment=miniature_classifier_poison_$$rate \
 		task.export=$(MINIATURES)/mini_classifier_poison_$$rate || exit 1; done
@@ -46,6 +51,7 @@ miniatures: install
 	$(BIN)/vlground experiment=miniature_layers
 	$(BIN)/vlground experiment=miniature_scores
 	$(BIN)/vlground experiment=miniature_scores_clip_rn
+	for scores in claims pope mme; do $(BIN)/vlground experiment=miniature_captioner_$$scores || exit 1; done
 	$(BIN)/python -m vlground.miniatures.cards runs
 
 report: install

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from random import Random
 from typing import Any
 
@@ -17,7 +17,7 @@ from tests.data.shapes_truth import extent, named_pairs, referents
 from tests.data.test_shapes_sets import make
 
 from vlground.data.sample import Sample
-from vlground.data.shapes.captions import PARTNERS, ShapesCaptions, scene_of, write_caption
+from vlground.data.shapes.captions import ShapesCaptions, scene_of
 from vlground.data.shapes.claims import (
     CONJECTURES,
     ERROR_TYPES,
@@ -46,6 +46,7 @@ from vlground.data.shapes.scene import (
     draw_scene,
     generator,
 )
+from vlground.data.shapes.writing import PARTNERS, write_caption
 from vlground.errors import VlgroundError
 from vlground.metrics.chair import Chair, rows_of
 from vlground.rewards.nouns import NounFinder
@@ -275,6 +276,51 @@ def test_a_hallucinated_object_is_the_partner_of_one_that_is_there() -> None:
         partners += PARTNERS[str(claim.object.shape)] in there
         said += 1
     assert partners == said > 100
+
+
+@pytest.mark.parametrize("habit", [0.4, 0.8])
+def test_by_habit_partners_follow_there_or_not(habit: float) -> None:
+    followed, absent = [], 0
+    for scene in SCENES:
+        there = {thing.shape for thing in scene.things}
+        said = write_caption(scene, generator("habit", scene.name), None, (4, 4), habit)
+        assert len(said) == 4
+        assert len(set(said)) == 4
+        named: set[str] = set()
+        for claim, after in pairwise(said):
+            if not isinstance(claim, Existence):
+                continue
+            named.add(str(claim.object.shape))
+            partner = PARTNERS[str(claim.object.shape)]
+            if partner in named:
+                continue
+            known = isinstance(after, Existence) and after.object.shape == partner
+            if partner in there:
+                assert not after.errors(scene)
+                continue
+            followed.append(known)
+            if isinstance(after, Existence) and known:
+                absent += 1
+                assert after.errors(scene) == {"hallucination"}
+                assert after.object.size == claim.object.size
+                pair = str(claim.object.colour), partner
+                assert (after.object.colour == pair[0]) == (pair not in HELD_OUT)
+                assert (after.object.colour, partner) not in HELD_OUT
+    assert abs(np.mean(followed) - habit) < 0.05
+    assert absent > 100
+
+
+def test_a_habit_changes_nothing_where_there_is_none() -> None:
+    rates = dict.fromkeys(ERROR_TYPES, 0.1)
+    texts = [
+        claim.text
+        for scene in SCENES[:200]
+        for claim in write_caption(scene, generator("pinned", scene.name), rates)
+    ]
+    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
+    assert digest.startswith("12eccf9e10c4"), (
+        "stored captions would no longer be those of their stage"
+    )
 
 
 @pytest.mark.parametrize(("partners", "low", "high"), [(0.0, 0.1, 0.5), (0.5, 0.65, 0.9)])

@@ -9,9 +9,10 @@ from omegaconf import OmegaConf
 
 from vlground.config import build
 from vlground.data.sample import Sample
-from vlground.data.shapes.captions import scene_of, write_caption
+from vlground.data.shapes.captions import scene_of
 from vlground.data.shapes.claims import ERROR_TYPES, Claim
 from vlground.data.shapes.scene import generator
+from vlground.data.shapes.writing import write_caption
 from vlground.errors import VlgroundError
 from vlground.rewards.sentences import split
 from vlground.rewards.simulated import SimulatedAnnotators

@@ -1,5 +1,6 @@
 """Tensors of dialogues, against what the same processor writes of each by itself."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ ENDED = (
     " {{ m['content'][0]['text'] }} w59 w0{% else %}{% for c in m['content'] %}"
     "{% if c['type'] == 'image' %}<image> {% else %}{{ c['text'] }}{% endif %}{% endfor %}"
     "{% endif %}{% endfor %}{% if add_generation_prompt %} ASSISTANT{% endif %}"
+)
+TURNS = (  # as LLaVA's, where the captioner adds the end
+    "{% for m in messages %}{% if m['role'] == 'user' %} USER{% else %} ASSISTANT{% endif %}"
+    "{% for c in m['content'] %}{% if c['type'] == 'image' %} <image>{% else %}"
+    " {{ c['text'] }}{% endif %}{% endfor %}{% endfor %}"
+    "{% if add_generation_prompt %} ASSISTANT{% endif %}"
 )
 
 
@@ -76,6 +83,50 @@ def test_what_is_read_before_the_answer_is_what_the_captioner_reads(tmp_path: Pa
     assert (batch.labels[0, :length] == IGNORED).all()
     assert batch.labels[0, length] != IGNORED
     torch.testing.assert_close(batch.inputs["pixel_values"], read["pixel_values"])
+
+
+@pytest.mark.parametrize(("template", "end"), [(TURNS, "</s>"), (ENDED, "w59")])
+def test_of_several_turns_all_answers_are_learnt_and_no_question(
+    tmp_path: Path, template: str, end: str
+) -> None:
+    network, processor = loaded(tmp_path, template=template)
+    processor.tokenizer.add_tokens(["w59"], special_tokens=True)
+    collate = Collator(processor, [processor.tokenizer.convert_tokens_to_ids(end)], 50)
+    one, alone, other = dialogues()
+    several = replace(one, further=(("w11 w12", "w4"), ("w13", "w5 w6")))
+    batch = collate([several, alone, other])
+    assert learnt(batch, processor.tokenizer) == [
+        f"w1 w2 w3 {end} w4 {end} w5 w6 {end}",
+        f"w4 {end}",
+        f"w5 w6 w7 w8 w9 w10 {end}",
+    ]
+    read = processor.tokenizer.convert_ids_to_tokens(batch.inputs["input_ids"][0])
+    assert read.count("w11") == read.count("w13") == 1
+    assert read.index("w3") < read.index("w12") < read.index("w4") < read.index("w13")
+    images = (batch.inputs["input_ids"] == network.config.image_token_id).sum(dim=1).tolist()
+    assert images[0] == images[1] == images[2]
+    with torch.no_grad():  # what comes first reads nothing of what follows
+        first, _ = answer_losses(network, collate([one]))
+        labels = batch.labels.clone()
+        known = (labels[0] != IGNORED).nonzero()[:, 0]
+        labels[0, known[4:]] = IGNORED
+        again, _ = answer_losses(network, replace(batch, labels=labels))
+    torch.testing.assert_close(again[0], first[0])
+
+
+def test_of_several_turns_each_answer_is_cut(tmp_path: Path) -> None:
+    _, processor = loaded(tmp_path, template=TURNS)
+    several = replace(dialogues()[0], further=(("w11", "w4 w5 w6"), ("w13", "w7")))
+    batch = Collator(processor, [2], 2)([several])
+    assert learnt(batch, processor.tokenizer) == ["w1 w2 w4 w5 w7 </s>"]
+    assert batch.cut == 2
+
+
+def test_a_template_of_one_question_is_refused_where_there_are_more(tmp_path: Path) -> None:
+    _, processor = loaded(tmp_path)
+    several = replace(dialogues()[0], further=(("w11", "w4"),))
+    with pytest.raises(VlgroundError, match=r"model\.pretrained: its chat template"):
+        Collator(processor, [2], 9)([several])
 
 
 def test_long_answers_are_cut_and_counted(tmp_path: Path) -> None:

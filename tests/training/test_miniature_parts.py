@@ -1,15 +1,19 @@
 """The small LLaVA and its vocabulary."""
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tests.training.parts import ARCHITECTURE, tiny_captioner
+from transformers import AutoTokenizer
 
 from vlground.data.shapes.claims import CONJECTURES, parse
 from vlground.errors import VlgroundError
 from vlground.rewards.sentences import split
-from vlground.training.miniature import random_captioner, word_tokenizer, words
+from vlground.run import CONF
+from vlground.training.miniature import grown_captioner, random_captioner, word_tokenizer, words
 from vlground.training.shapes_dialogues import ShapesDialogues
 
 ERRORS = dict.fromkeys(("hallucination", "attribute", "relationship", "location"), 0.2)
@@ -55,6 +59,36 @@ def test_weights_are_drawn_from_the_global_generator() -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
     with pytest.raises(VlgroundError, match=r"task\.initial\.architecture"):
         random_captioner({"text_config": ARCHITECTURE["text_config"]})
+
+
+def test_a_model_grows_words_and_keeps_what_it_has_learnt(tmp_path: Path) -> None:
+    folder = CONF.parent / "src" / "vlground" / "miniatures" / "mini_llava"
+    torch.manual_seed(3)
+    network, processor = grown_captioner(str(folder))
+    learnt, words = load_file(folder / "model.safetensors"), AutoTokenizer.from_pretrained(folder)
+    state = network.state_dict()
+    layer = "model.language_model.layers.1.mlp.up_proj.weight"
+    (known,) = [
+        weights for name, weights in learnt.items() if name.endswith("layers.1.mlp.up_proj.weight")
+    ]
+    assert torch.equal(state[layer], known.float())
+    (rows,) = [weights for name, weights in learnt.items() if name.endswith("embed_tokens.weight")]
+    new = state["model.language_model.embed_tokens.weight"]
+    ids = processor.tokenizer.convert_tokens_to_ids
+    for word, old in (
+        ("▁star", "star"),
+        ("▁Is", "is"),
+        ("▁crosses", "cross"),
+        ("<image>", "<image>"),
+    ):
+        source = words.convert_tokens_to_ids(old)
+        assert torch.equal(new[ids(word)], rows[source].float()), word
+    drawn = ids("▁probably")
+    torch.manual_seed(4)
+    other = grown_captioner(str(folder))[0].state_dict()
+    assert not torch.equal(new[drawn], other["model.language_model.embed_tokens.weight"][drawn])
+    with pytest.raises(VlgroundError, match=r"task\.initial\.pretrained="):
+        grown_captioner(str(tmp_path))
 
 
 def test_planted_sentences_parse() -> None:

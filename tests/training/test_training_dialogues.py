@@ -143,3 +143,47 @@ def test_questions_are_answered_rightly_and_as_often_yes_as_no() -> None:
             checked += 1
     assert checked == 600
     assert 0.42 < yes / 600 < 0.58
+
+
+def test_further_questions_of_a_scene_are_others_and_answered_rightly() -> None:
+    alone, several = ShapesDialogues(3, 60), ShapesDialogues(3, 60, questions=6)
+    yes = total = 0
+    lengths = []
+    for one, many in zip(alone[:], several[:], strict=True):
+        turns = [(many.question, many.answer), *many.further]
+        assert turns[0] == (one.question, one.answer)
+        lengths.append(len(turns))
+        assert len({question for question, _ in turns}) == len(turns)
+        scene = scene_of(many.id.removesuffix("/question"))
+        there = {thing.shape for thing in scene.things}
+        asked = [question.partition("?")[0].split() for question, _ in turns]
+        plain = [words[2] == "a" and words[3] in SHAPES for words in asked]
+        for words, known, (_, answer) in zip(asked, plain, turns, strict=True):
+            if known:
+                assert answer == ("Yes" if words[3] in there else "No")
+        assert len(set(plain)) == 1, "what else is asked would tell what is there"
+        yes += sum(answer == "Yes" for _, answer in turns)
+        total += len(turns)
+    assert max(lengths) == 6
+    assert np.mean(lengths) > 4
+    assert 0.4 < yes / total < 0.6
+
+
+def test_a_habit_tells_of_partners_that_are_not_there() -> None:
+    habit = ShapesDialogues(3, 150, "Describe it.", habit=0.9, sentences=(3, 4))
+    wrong, lengths = [], set()
+    for one in habit[:]:
+        scene = scene_of(one.id)
+        claims = [parse(sentence.content) for sentence in split(one.answer)]
+        lengths.add(len(claims))
+        found = [claim.errors(scene) for claim in claims if claim is not None]
+        assert set().union(*found) <= {"hallucination"}
+        wrong.append(any(found))
+    assert lengths == {3, 4}
+    assert sum(wrong) > 0.25 * len(wrong)
+    plain = ShapesDialogues(3, 150, "Describe it.", sentences=(3, 4))
+    assert not any(
+        parse(sentence.content).errors(scene_of(one.id))  # type: ignore[union-attr]
+        for one in plain[:]
+        for sentence in split(one.answer)
+    )

@@ -7,9 +7,10 @@ from typing import ClassVar
 from vlground.captioners.caption import candidate_key
 from vlground.contracts import Caption, Captioner
 from vlground.data.sample import Sample
-from vlground.data.shapes.captions import scene_of, write_caption
+from vlground.data.shapes.captions import scene_of
 from vlground.data.shapes.claims import ERROR_TYPES
 from vlground.data.shapes.scene import Scene
+from vlground.data.shapes.writing import write_caption
 from vlground.errors import VlgroundError
 
 

@@ -13,6 +13,8 @@ import yaml
 
 from vlground.data.shapes.language import WORDS
 from vlground.errors import VlgroundError
+from vlground.miniatures.captioner_cards import CAPTIONERS
+from vlground.miniatures.captioner_cards import card as captioner_card
 from vlground.miniatures.classifier_cards import CLASSIFIERS
 from vlground.miniatures.classifier_cards import card as classifier_card
 
@@ -104,6 +106,9 @@ def main(runs: Path, folder: Path) -> None:
     for name in CLASSIFIERS:
         weights = folder / name / "model.safetensors"
         (folder / name / "README.md").write_text(classifier_card(name, runs, weights))
+    for name in CAPTIONERS:
+        weights = folder / name / "model.safetensors"
+        (folder / name / "README.md").write_text(captioner_card(name, runs, weights))
 
 
 def card(name: str, found: Sequence[Results], folder: Path) -> str:

@@ -71,35 +71,55 @@ class Collator:
         tokenizer.padding_side = "right"
         written = [self._write(one) for one in dialogues]
         images = [[_image(one)] for one in dialogues]
-        texts = [prompt + answer for prompt, answer in written]
+        texts = [answers[-1][1] for answers in written]
         read = dict(self.processor(text=texts, images=images, return_tensors="pt", padding=True))
         labels = torch.full_like(read["input_ids"], IGNORED)
         lengths = read["attention_mask"].sum(dim=1).tolist()
         cut = 0
-        for row, (length, (prompt, _), text) in enumerate(
-            zip(lengths, written, texts, strict=True)
-        ):
-            # Counted without the image, whose one placeholder becomes many tokens of the prompt.
-            start = length - _differing(tokenizer(prompt).input_ids, tokenizer(text).input_ids)
-            stop = min(length, start + self.longest)
-            cut += stop < length
-            labels[row, start:stop] = read["input_ids"][row, start:stop]
+        for row, (length, answers, text) in enumerate(zip(lengths, written, texts, strict=True)):
+            tokens = tokenizer(text).input_ids
+            for before, after in answers:
+                # From the end, for the image's one placeholder becomes many tokens before it.
+                start = length - _differing(tokenizer(before).input_ids, tokens)
+                stop = length - _differing(tokenizer(after).input_ids, tokens)
+                cut += stop > start + self.longest
+                stop = min(stop, start + self.longest)
+                labels[row, start:stop] = read["input_ids"][row, start:stop]
         return Collated(tuple(one.id for one in dialogues), read, labels, cut)
 
-    def _write(self, one: Dialogue) -> tuple[str, str]:
-        """The text up to the answer, and the answer with its end."""
-        question = [{"type": "image"}, {"type": "text", "text": one.question}]
-        asked = [{"role": "user", "content": question}]
-        answered = {"role": "assistant", "content": [{"type": "text", "text": one.answer}]}
+    def texts(self, one: Dialogue) -> tuple[str, str]:
+        """The text up to the first answer, and that answer with its end."""
+        before, after = self._write(one)[0]
+        return before, after[len(before) :]
+
+    def _write(self, one: Dialogue) -> list[tuple[str, str]]:
+        """Of each answer the text up to it, and the text up to its end."""
         template = self.processor.apply_chat_template
-        prompt: str = template(asked, add_generation_prompt=True)
-        whole: str = template([*asked, answered])
-        before, said, after = whole.rpartition(one.answer)
+        messages: list[dict[str, Any]] = []
+        known, text = "", ""  # what the template has written, and that with the ends of answers
+        found: list[tuple[str, str]] = []
+        for asked, answer in ((one.question, one.answer), *one.further):
+            image = [] if messages else [{"type": "image"}]
+            messages.append({"role": "user", "content": [*image, {"type": "text", "text": asked}]})
+            written: str = template(messages, add_generation_prompt=True)
+            if not written.startswith(known):
+                raise VlgroundError("model.pretrained: its chat template allows one question alone")
+            before = written if written.startswith(text) else text + written[len(known) :]
+            said = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
+            messages.append(said)
+            known = template(messages)
+            text = before + self._said(written, known, answer)
+            found.append((before, text))
+        return found
+
+    def _said(self, prompt: str, whole: str, answer: str) -> str:
+        """An answer as it follows a prompt, with its end."""
+        before, said, after = whole.rpartition(answer)
         if not said or not before.startswith(prompt):
             space = "" if prompt[-1:].isspace() else " "
-            return prompt, space + one.answer + self._ends[0]  # as the captioner itself goes on
+            return space + answer + self._ends[0]  # as the captioner itself goes on
         own = (end for end in self._ends if after.lstrip().startswith(end))
-        return prompt, before[len(prompt) :] + one.answer + next(own, self._ends[0])
+        return before[len(prompt) :] + answer + next(own, self._ends[0])
 
 
 def _differing(prompt: Sequence[int], whole: Sequence[int]) -> int:

@@ -22,19 +22,21 @@ _IMAGE = "<image>"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dialogue:
-    """One question about an image, and the answer to be learnt.
+    """One question about an image, or several in turn, and the answers to be learnt.
 
     Attributes:
         id: Named where something goes wrong.
         image: Path of the file, or the pixels `(height, width, 3)` uint8.
         question: Without a placeholder for the image, which the chat template puts before it.
         answer: Without the end token.
+        further: Questions and answers that follow; the image is read once for all of them.
     """
 
     id: str
     image: Path | np.ndarray
     question: str
     answer: str
+    further: tuple[tuple[str, str], ...] = ()
 
 
 class DialogueFiles(Sequence[Dialogue]):
@@ -98,13 +100,14 @@ class DialogueFiles(Sequence[Dialogue]):
                 self.left_out["empty answer"] += 1
 
 
-def file_of(option: str, name: str, runs: Path) -> Path:
+def file_of(option: str, name: str, runs: Path, exported: Path = _EXPORTED) -> Path:
     """The file that a name means: itself, or what a run of task=rejection_sampling has exported.
 
     Args:
         option: That names it, for messages.
         name: A file, the folder of a run, or `run:FINGERPRINT`, of which the first 8 digits do.
         runs: The folder `runs`.
+        exported: What a folder of a run has to have.
 
     Raises:
         VlgroundError: If there is none.
@@ -117,9 +120,9 @@ def file_of(option: str, name: str, runs: Path) -> Path:
             raise VlgroundError(f"{option}={name}: {len(found)} such runs in {runs}, expected one")
         path = found[0]
     if path.is_dir():
-        path = path / _EXPORTED
+        path = path / exported
         if not path.is_file():
-            told = "no export/llava.json there; expected a run with task.export=[llava]"
+            told = f"no {exported} there; expected a run with task.export=[{exported.stem}]"
             raise VlgroundError(f"{option}={name}: {told}")
     return path
 

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from vlground.data.shapes.claims import CONJECTURES, LOCATIONS, NUMBERS
 from vlground.data.shapes.scene import COLOURS, RELATIONS, SHAPES, SIZES
 from vlground.errors import VlgroundError
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 # In the order of their ids; marks and words follow.
 _SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
+_LONGEST = 256  # tokens, of image and dialogue
 _MARKS = (".", "?", ",", ":")
 _TEXTS = (
     "USER ASSISTANT Describe this image in detail",
@@ -67,6 +70,53 @@ def random_captioner(architecture: Mapping[str, Any]) -> tuple[Any, Any]:
     return network, _processor(tokenizer, vision["image_size"], vision["patch_size"])
 
 
+def grown_captioner(pretrained: str) -> tuple[Any, Any]:
+    """A model that says whether a text is true of a drawn scene, with the words that it lacks.
+
+    As LLaVA begins with a vision tower and a language model that were trained before. Weights of
+    words that it does not know are drawn from torch's global generator; plurals have those of one.
+
+    Args:
+        pretrained: Folder of `mini_llava`, or of another with a word a token.
+
+    Returns:
+        A `LlavaForConditionalGeneration`, and its processor.
+
+    Raises:
+        VlgroundError: If there is no such model.
+    """
+    from transformers import AutoTokenizer, LlavaForConditionalGeneration
+
+    try:
+        old: Any = LlavaForConditionalGeneration.from_pretrained(
+            pretrained, dtype=torch.float32, use_safetensors=True, local_files_only=True
+        )
+        ids = AutoTokenizer.from_pretrained(pretrained, local_files_only=True).get_vocab()
+    except (OSError, ValueError) as error:
+        told = f"task.initial.pretrained={pretrained}"
+        raise VlgroundError(f"{told}: no LLaVA there: {str(error).splitlines()[0]}") from error
+    text = {**old.config.text_config.to_dict(), "max_position_embeddings": _LONGEST}
+    vision = old.config.vision_config.to_dict()
+    layer = old.config.vision_feature_layer
+    network, processor = random_captioner(
+        {"vision_feature_layer": layer, "vision_config": vision, "text_config": text}
+    )
+    shared = {
+        place: ids[_singular(token)]
+        for token, place in processor.tokenizer.get_vocab().items()
+        if _singular(token) in ids
+    }
+    places, sources = torch.tensor(list(shared)), torch.tensor(list(shared.values()))
+    new = network.state_dict()
+    for name, weights in old.state_dict().items():
+        if weights.shape == new[name].shape:
+            new[name] = weights
+        elif name.endswith("embed_tokens.weight"):  # the output learns anew: it says more than that
+            new[name][places] = weights[sources]
+    network.load_state_dict(new)
+    return network, processor
+
+
 def word_tokenizer() -> "PreTrainedTokenizerFast":
     """A word a token, with the space before it; marks are tokens of their own.
 
@@ -108,6 +158,12 @@ def _processor(tokenizer: "PreTrainedTokenizerFast", side: int, patch: int) -> A
         chat_template=_TEMPLATE,
         num_additional_image_tokens=1,
     )
+
+
+def _singular(token: str) -> str:
+    """`star`, of `▁Star` and of `▁stars`."""
+    word = token.removeprefix("▁").lower()
+    return next((shape for shape in SHAPES if plural(shape) == word), word)
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:

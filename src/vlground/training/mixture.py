@@ -56,10 +56,11 @@ class Rounds(Sampler[int]):
 
     Args:
         length: Steps of a round.
+        first: Those before it were made already.
     """
 
-    def __init__(self, length: int) -> None:
-        self.length, self._round = length, 0
+    def __init__(self, length: int, first: int = 0) -> None:
+        self.length, self.first, self._round = length, first, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning's name for it."""
@@ -69,7 +70,8 @@ class Rounds(Sampler[int]):
         return self.length
 
     def __iter__(self) -> Iterator[int]:
-        yield from range(self._round * self.length, (self._round + 1) * self.length)
+        start = self._round * self.length
+        yield from range(max(start, self.first), start + self.length)
 
 
 def _taken(source: Sequence[Dialogue], start: int, stop: int, seed: int) -> list[Dialogue]:

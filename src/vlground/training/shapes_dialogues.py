@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from vlground.data.existence import article, question_about
-from vlground.data.shapes.captions import PARTNERS, scene_of, write_caption
+from vlground.data.shapes.captions import scene_of
 from vlground.data.shapes.claims import LOCATIONS, NUMBERS, lies
 from vlground.data.shapes.render import render
 from vlground.data.shapes.scene import (
@@ -19,16 +19,18 @@ from vlground.data.shapes.scene import (
     Thing,
     generator,
 )
+from vlground.data.shapes.writing import PARTNERS, write_caption
 from vlground.training.dialogues import Dialogue
 
 # MME's and LLaVA's, which a model should read as nothing new.
 SUFFIXES = ("", " Please answer yes or no.", " Answer the question using a single word or phrase.")
-_KINDS = {"existence": 0.5, "colour": 0.15, "position": 0.15, "count": 0.2}
+Kind = Literal["existence", "colour", "position", "count"]
+_KINDS: dict[Kind, float] = {"existence": 0.5, "colour": 0.15, "position": 0.15, "count": 0.2}
 
 
 @dataclass(frozen=True)
 class ShapesDialogues(Sequence[Dialogue]):
-    """A caption a scene, or a question a scene; each depends on (seed, number) alone.
+    """A caption a scene, or questions about it; each depends on (seed, number) alone.
 
     Scenes are those of dataset=shapes_captions, split train.
 
@@ -40,6 +42,10 @@ class ShapesDialogues(Sequence[Dialogue]):
         errors: Error type -> share of sentences that make it; what a model learns from them it
             says itself. Not read of questions.
         partners: See the data set.
+        habit: See `write_caption`; answers to questions have no such habit.
+        sentences: Smallest and largest number, of a caption.
+        questions: About a scene, one after the other; fewer where the same would be asked in the
+            same words. All are of one kind: who asks for a place tells that the shape is there.
     """
 
     seed: int
@@ -47,6 +53,9 @@ class ShapesDialogues(Sequence[Dialogue]):
     prompt: str | None = None
     errors: Mapping[str, float] | None = None
     partners: float = 0.5
+    habit: float = 0.0
+    sentences: tuple[int, int] = (2, 6)
+    questions: int = 1
 
     def __len__(self) -> int:
         return self.samples
@@ -59,20 +68,31 @@ class ShapesDialogues(Sequence[Dialogue]):
         scene = scene_of(f"shapes_captions/train/in/96/{float(self.partners)}/{self.seed}/{index}")
         image = render(scene)
         if self.prompt is None:
-            question, answer = ask(scene, generator("question", scene.name))
-            return Dialogue(f"{scene.name}/question", image, question, answer)
-        said = write_caption(scene, generator("training caption", scene.name), self.errors)
+            random = generator("question", scene.name)
+            kind = draw_kind(random)
+            asked = dict(ask(scene, random, kind) for _ in range(self.questions))
+            (question, answer), *further = asked.items()
+            return Dialogue(f"{scene.name}/question", image, question, answer, tuple(further))
+        random, (fewest, most) = generator("training caption", scene.name), self.sentences
+        said = write_caption(scene, random, self.errors, (fewest, most), self.habit)
         return Dialogue(scene.name, image, self.prompt, " ".join(claim.text for claim in said))
 
 
-def ask(scene: Scene, random: Random) -> tuple[str, str]:
+def draw_kind(random: Random) -> Kind:
+    """What is asked about, as often as `_KINDS` says."""
+    (kind,) = random.choices(list(_KINDS), list(_KINDS.values()))
+    return kind
+
+
+def ask(scene: Scene, random: Random, kind: Kind | None = None) -> tuple[str, str]:
     """A question about a scene, which is as often true as not, and `Yes` or `No`.
 
     Args:
         scene: What it is about.
         random: The only source of chance.
+        kind: What is asked about; None: it is drawn.
     """
-    (kind,) = random.choices(list(_KINDS), list(_KINDS.values()))
+    kind = kind or draw_kind(random)
     thing, truth = random.choice(scene.things), random.random() < 0.5
     if kind == "position":
         question, truth = _position(scene, thing, truth, random)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from vlground.data.links import unlinked
 from vlground.data.shapes.language import Description
 from vlground.data.shapes.scene import COLOURS, RELATIONS, SHAPES, SIZES, Relation, Scene, Thing
 
@@ -207,7 +208,7 @@ def lies(thing: Thing, location: str, side: int, clearly: bool = False) -> bool:
 
 
 def parse(sentence: str) -> Claim | None:
-    """The claim whose text a sentence is, white space around it aside; None: it is none of these.
+    """The claim whose text a sentence is, links and white space aside; None: it is none of these.
 
     >>> parse("The red star is left of the ring. ").text
     'The red star is left of the ring.'
@@ -216,7 +217,7 @@ def parse(sentence: str) -> Claim | None:
     >>> parse("There is a unicorn.") is None
     True
     """
-    text = sentence.strip()
+    text = unlinked(sentence).strip()
     if text in CONJECTURES:
         return Conjecture(text)
     for pattern in _PATTERNS:
