@@ -55,7 +55,7 @@ def test_what_is_missing_is_told_in_one_line(tmp_path: Path) -> None:
     said = vlground(*captions(tmp_path)[:-1], "metric=pope", cwd=tmp_path, code=1)
     assert "metric=pope: expected dataset=questions" in said
     said = vlground(*captions(tmp_path)[:-1], "metric=q_groundcam", cwd=tmp_path, code=1)
-    assert "task=benchmark is scored by chair, pope, mme, mmhal or preference" in said
+    assert "task=benchmark is scored by chair, claims, pope, mme, mmhal or preference" in said
 
 
 def test_answers_are_joined_by_id_and_read_by_the_policy(tmp_path: Path) -> None:

@@ -11,7 +11,16 @@ from sklearn.metrics import accuracy_score
 from vlground.data.questions import Questions
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
-from vlground.metrics.mme import COGNITION, PERCEPTION, Mme, estimates, parse, rows_of, tally
+from vlground.metrics.mme import (
+    COARSE_GRAINED,
+    COGNITION,
+    PERCEPTION,
+    Mme,
+    estimates,
+    parse,
+    rows_of,
+    tally,
+)
 from vlground.run import CONF
 
 ODD = ["Yes", "No", "yes", "no.", "Yes, it is", "No, it is not", "", "maybe", "I say no", " yes"]
@@ -83,12 +92,15 @@ def test_equal_to_the_script_to_the_last_digit(tmp_path: Path, seed: int) -> Non
     data = Questions(str(tmp_path))
     assert data.skipped == {}
     scores = estimates(rows_of(list(data), data.answers))
-    assert {name: estimate.value for name, estimate in scores.items()} == official(written)
+    expected = official(written)
+    expected["coarse_grained"] = sum(expected[f"{task}/score"] for task in COARSE_GRAINED)
+    assert {name: estimate.value for name, estimate in scores.items()} == expected
 
 
 def test_published_sizes() -> None:
     assert len(PERCEPTION) == 10
     assert len(COGNITION) == 4
+    assert len(COARSE_GRAINED) == 4
 
 
 def asked(task: str, labels: list[str]) -> list[Sample]:

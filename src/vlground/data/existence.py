@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from vlground.data.sample import DataSet, Sample
+from vlground.data.sample import DataSet, KnownObjects, Sample
 from vlground.errors import VlgroundError
 
 Strategy = Literal["random", "popular", "adversarial"]
@@ -38,8 +38,9 @@ def question_about(name: str) -> str:
 class ExistenceQuestions:
     """Asks of each image about things that are in it, and as often about things that are not.
 
-    What a sample's text names is in its image, so the source's texts should be names of classes; an
-    article before them is taken away.
+    What is in an image is what the source says that it holds, if it knows (`KnownObjects`); else
+    what its samples' texts name, which should be names of classes; an article before them is taken
+    away.
     What is not there is drawn from all of them (random), or the most frequent one (popular), or the
     one that is most often in images with the thing asked about before it (adversarial), each time
     without what the image was asked about already; where nothing is left, at random. All of this is
@@ -107,7 +108,11 @@ class ExistenceQuestions:
         for index in range(len(source)):
             sample = source[index]
             first.setdefault(sample.image_id, sample.image)
-            objects.setdefault(sample.image_id, set()).add(_ARTICLE.sub("", sample.text))
+            known = objects.setdefault(sample.image_id, set())
+            if isinstance(source, KnownObjects):
+                known |= source.objects.get(sample.image_id, frozenset())
+            else:
+                known.add(_ARTICLE.sub("", sample.text))
         enough = {image: names for image, names in objects.items() if len(names) >= pairs}
         if len(enough) < len(objects):
             self.skipped[f"image with fewer than {pairs} objects"] = len(objects) - len(enough)

@@ -4,6 +4,7 @@
     accuracy_plus  images with both answers right / images
     score          100 accuracy + 100 accuracy_plus, so 0 to 200
     perception     sum of the scores of its ten subtasks, cognition of its four
+    coarse_grained sum of those of existence, count, position and color (the paper's name of them)
 
 An answer that is neither yes nor no is wrong, and counted (official).
 """
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     import pandas
 
 _SCENES = ("celebrity", "scene", "landmark", "artwork")
-PERCEPTION = ("existence", "count", "position", "color", "posters", *_SCENES, "OCR")
+COARSE_GRAINED = ("existence", "count", "position", "color")
+PERCEPTION = (*COARSE_GRAINED, "posters", *_SCENES, "OCR")
 _THINKING = ("commonsense_reasoning", "numerical_calculation", "text_translation")
 COGNITION = (*_THINKING, "code_reasoning")
 Policy = Literal["official", "stripped"]
@@ -113,15 +115,15 @@ def rows_of(
 
 
 def estimates(rows: "pandas.DataFrame", seed: int = 0) -> dict[str, Estimate]:
-    """Scores of each subtask, and the two totals.
+    """Scores of each subtask, and the totals.
 
     Args:
         rows: As `rows_of` makes them. Pairs of which an answer is missing are not scored.
         seed: Of the bootstrap over images.
 
     Returns:
-        `<subtask>/accuracy`, `<subtask>/accuracy_plus`, `<subtask>/score`; `perception` and
-        `cognition` only with all of their subtasks, since they are sums.
+        `<subtask>/accuracy`, `<subtask>/accuracy_plus`, `<subtask>/score`; `coarse_grained`,
+        `perception` and `cognition` only with all of their subtasks, since they are sums.
     """
     rows = rows[_answered(rows)]
     right = (rows["label"] == rows["prediction"]).to_numpy()
@@ -129,7 +131,11 @@ def estimates(rows: "pandas.DataFrame", seed: int = 0) -> dict[str, Estimate]:
     # A pair stands here twice, right or not, so the mean of questions is that of pairs.
     both = rows.assign(right=right).groupby(keys)["right"].transform("all").to_numpy()
     member = {str(name): (rows["category"] == name).to_numpy() for name in set(rows["category"])}
-    totals = {"perception": PERCEPTION, "cognition": COGNITION}
+    totals = {
+        "coarse_grained": COARSE_GRAINED,
+        "perception": PERCEPTION,
+        "cognition": COGNITION,
+    }
 
     def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
         found: dict[str, np.ndarray] = {}

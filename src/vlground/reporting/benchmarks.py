@@ -1,4 +1,4 @@
-"""The tables of benchmark runs: CHAIR, POPE, MME, MMHal-Bench and preference ranks, one each."""
+"""The tables of benchmark runs, one each: CHAIR, claims, POPE, MME, MMHal-Bench, preference."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,16 @@ _HEADS = {
     "chair_s": "CHAIRs ↓",
     "recall": "recall ↑",
     "words": "words",
+    "wrong_sentences": "wrong sentences ↓",
+    "wrong_captions": "wrong captions ↓",
+    "repeated_sentences": "repeated ↓",
+    "unparsed_sentences": "not read",
+    "sentences": "sentences",
     "accuracy": "accuracy ↑",
     "precision": "precision ↑",
     "f1": "F1 ↑",
     "yes_ratio": "yes ratio",
+    "coarse_grained": "coarse-grained ↑",
     "perception": "perception ↑",
     "cognition": "cognition ↑",
     "score": "score (0-6) ↑",
@@ -23,12 +29,17 @@ _HEADS = {
 }
 _ORDER = {
     "chair": ("chair_i", "chair_s", "recall", "words"),
+    "claims": (
+        *("wrong_sentences", "wrong_captions", "chair_i", "chair_s", "recall", "sentences"),
+        *("words", "repeated_sentences", "unparsed_sentences"),
+    ),
     "pope": ("accuracy", "precision", "recall", "f1", "yes_ratio"),
-    "mme": ("perception", "cognition"),
+    "mme": ("coarse_grained", "perception", "cognition"),
     "mmhal": ("score", "hallucination_rate", "informativeness"),
     "preference": (),
 }
 _FURTHER = {  # scores of parts, by how their names end or begin
+    "claims": ("error",),
     "pope": ("f1",),
     "mme": ("score",),
     "mmhal": ("score",),
@@ -38,14 +49,18 @@ _NOTES = {
     "chair": "CHAIRi: share of the named objects that the image does not hold; CHAIRs: of the "
     "captions with such an object. Fewer hallucinations are cheap for those who say little: read "
     "them beside recall and words. n: captions.",
+    "claims": "Of drawn scenes, whose truth is known. Wrong sentences: of those that can be read, "
+    "the share with an error of any type; error: of one type. Wrong captions: those with such a "
+    "sentence; unknown of some that could not be read. The rest as in CHAIR. n: captions.",
     "pope": "Of each category and, without a name before it, their mean. yes ratio: of the "
     "answers, not of the labels. n: questions.",
     "mme": "100 x accuracy + 100 x accuracy plus, up to 200 a subtask; sums only where all of "
-    "their subtasks are there. n: questions.",
+    "their subtasks are there. Always the same answer: 50 a subtask. n: questions.",
     "mmhal": "By a judge from words alone, on our rubric: other rubrics and other judges do not "
     "compare. Hallucination rate: share below 3. Beside them each type of question. n: questions.",
     "preference": "By a judge that sees the image and all captions; rank 1 is the best. a > b: the "
-    "share of images on which a ranks above b, a tie counting half. n: images.",
+    "share of images on which a ranks above b, a tie counting half. judge=shapes_oracle counts the "
+    "right and the wrong sentences about drawn scenes. n: images.",
 }
 
 

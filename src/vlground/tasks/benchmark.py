@@ -18,6 +18,7 @@ from vlground.config import build, build_dataset
 from vlground.data.sample import DataSet, Sample
 from vlground.errors import VlgroundError
 from vlground.metrics.chair import Chair
+from vlground.metrics.claims import Claims
 from vlground.metrics.mme import Mme
 from vlground.metrics.mmhal import Mmhal
 from vlground.metrics.pope import Pope
@@ -129,7 +130,7 @@ def scored_of(cell: Cell, dataset: DataSet) -> Scored:
         VlgroundError: If the metric is none of a benchmark, or does not go with data set and model.
     """
     metric = build(cell.node["metric"])
-    if isinstance(metric, Chair):
+    if isinstance(metric, Chair | Claims):
         return Captioned.of(cell, metric, dataset)
     if isinstance(metric, Pope | Mme):
         return Questioned.of(cell, metric, dataset)
@@ -137,5 +138,5 @@ def scored_of(cell: Cell, dataset: DataSet) -> Scored:
         return Answered.of(cell, metric, dataset)
     if isinstance(metric, Preference):
         return Compared.of(cell, metric, dataset)
-    told = "task=benchmark is scored by chair, pope, mme, mmhal or preference"
+    told = "task=benchmark is scored by chair, claims, pope, mme, mmhal or preference"
     raise VlgroundError(f"metric={cell.choices['metric']}: {told}")

@@ -1,4 +1,4 @@
-"""CHAIR of captions: those of a file, or those that a model writes of images with known objects."""
+"""CHAIR, and wrong sentences, of captions: of a file, or by a model, of images that are known."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -13,8 +13,9 @@ from vlground.data.image_objects import ImageObjects
 from vlground.data.sample import DataSet, KnownObjects, Sample
 from vlground.data.shapes.captions import ShapesCaptions
 from vlground.errors import VlgroundError
-from vlground.metrics import chair
+from vlground.metrics import chair, claims
 from vlground.metrics.chair import Chair
+from vlground.metrics.claims import Claims
 from vlground.metrics.statistics import Estimate
 from vlground.rewards.sentences import split
 from vlground.tasks.images import images_of
@@ -22,10 +23,11 @@ from vlground.tasks.replying import Given
 
 
 class Captioned:
-    """Captions beside the objects of their images.
+    """Captions beside the truth of their images.
 
     Args:
-        metric: Which words stand for which object.
+        metric: Which words stand for which object; or that every sentence is held against its
+            scene, beside CHAIR.
         dataset: Knows the objects of its images.
         samples: One a caption.
         given: Captions of a file; None: a model writes them.
@@ -37,22 +39,24 @@ class Captioned:
 
     def __init__(
         self,
-        metric: Chair,
+        metric: Chair | Claims,
         dataset: DataSet,
         samples: Sequence[Sample],
         given: Given | None,
         prompt: str,
     ) -> None:
+        self.claims = isinstance(metric, Claims)
+        words = Chair() if isinstance(metric, Claims) else metric
         if isinstance(dataset, KnownObjects):  # named in words of its own, if it has some
-            metric = replace(metric, synonyms=metric.synonyms or dataset.synonyms)
-        self.metric, self.samples, self.given = metric, samples, given
+            words = replace(words, synonyms=words.synonyms or dataset.synonyms)
+        self.metric, self.samples, self.given = words, samples, given
         self.objects, self.checksums = objects_of(dataset)
         self.prompts = [prompt] * len(samples)
         self._written: list[Sample] = []
         self._rows = pandas.DataFrame()
 
     @classmethod
-    def of(cls, cell: Cell, metric: Chair, dataset: DataSet) -> Self:
+    def of(cls, cell: Cell, metric: Chair | Claims, dataset: DataSet) -> Self:
         """What a cell scores.
 
         Raises:
@@ -60,7 +64,13 @@ class Captioned:
         """
         prompt = str(cell.node["task"]["prompt"])
         name = f"metric={cell.choices['metric']}"
+        if isinstance(metric, Claims) and not isinstance(dataset, ShapesCaptions):
+            told = "expected dataset=shapes_captions, of whose scenes all is known"
+            raise VlgroundError(f"{name}: {told}")
         if not cell.node["model"]:
+            if isinstance(metric, Claims):
+                told = "expected a model that writes captions, such as model=captioner_file"
+                raise VlgroundError(f"model=none: {name} needs them; {told}")
             if not isinstance(dataset, Captions):
                 told = "expected dataset=captions, or a model that writes them: model=captioner"
                 raise VlgroundError(f"{name}: {told}")
@@ -83,6 +93,12 @@ class Captioned:
         there = [sample for sample in self.samples if sample.id in texts]
         self._written = [replace(sample, text=texts[sample.id]) for sample in there]
         self._rows = chair.rows_of(self._written, self.objects, self.metric)
+        found = chair.estimates(self._rows)
+        if self.claims:
+            said = [[piece.content for piece in split(one.text)] for one in self._written]
+            wrong = claims.rows_of(self._written, said)
+            self._rows = self._rows.merge(wrong.drop(columns="image_id"), on="id")
+            found = claims.estimates(wrong) | found
         lost = [
             {"id": sample.id, "image_id": sample.image_id, "flag": problems[sample.id]}
             for sample in self.samples
@@ -91,7 +107,7 @@ class Captioned:
         rows = self._rows.assign(flag="")
         if lost:
             rows = pandas.concat([rows, pandas.DataFrame(lost)], ignore_index=True)
-        return rows, chair.estimates(self._rows)
+        return rows, found
 
     def details(self) -> dict[str, Any]:
         """What stands behind the scores; hallucination by sentence."""
@@ -99,6 +115,8 @@ class Captioned:
         spans = [[(s.start, s.end) for s in split(sample.text)] for sample in self._written]
         places = chair.by_position(self._written, spans, self.objects, self.metric)
         found["tally"] = chair.tally(self._rows)
+        if self.claims:
+            found["claims"] = claims.tally(self._rows)
         return found | {"sentences": [asdict(place) for place in places]}
 
 

@@ -12,6 +12,7 @@ from vlground.cell import Cell
 from vlground.data.existence import ExistenceQuestions
 from vlground.data.questions import Questions
 from vlground.data.sample import DataSet, Sample
+from vlground.data.shapes.questions import ShapesQuestions
 from vlground.errors import VlgroundError
 from vlground.metrics import mme, pope
 from vlground.metrics.mme import Mme
@@ -37,7 +38,7 @@ class Questioned:
     def __init__(
         self,
         metric: Pope | Mme,
-        dataset: Questions | ExistenceQuestions,
+        dataset: Questions | ExistenceQuestions | ShapesQuestions,
         samples: Sequence[Sample],
         given: Given | None,
         suffix: str,
@@ -62,9 +63,10 @@ class Questioned:
             VlgroundError: If metric, data set and model do not go together.
         """
         name = f"metric={cell.choices['metric']}"
-        if isinstance(metric, Mme) and not isinstance(dataset, Questions):
-            raise VlgroundError(f"{name}: expected dataset=questions")
-        if not isinstance(dataset, Questions | ExistenceQuestions):
+        if isinstance(metric, Mme):
+            if not isinstance(dataset, Questions | ShapesQuestions):
+                raise VlgroundError(f"{name}: expected dataset=questions or dataset=shapes_mme")
+        elif not isinstance(dataset, Questions | ExistenceQuestions):
             raise VlgroundError(f"{name}: expected dataset=questions or dataset=existence")
         answers = dataset.answers if isinstance(dataset, Questions) else {}
         given = answers_given(cell, answers)

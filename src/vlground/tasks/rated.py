@@ -1,6 +1,7 @@
 """MMHal-Bench and preference ranks: what a judge says of answers, or of captions side by side."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import lightning
@@ -11,12 +12,14 @@ from vlground.cell import Cell
 from vlground.contracts import Verdict
 from vlground.data.mmhal import MMHal
 from vlground.data.sample import DataSet, Sample
+from vlground.data.shapes.systems import ShapesSystems
 from vlground.data.systems import Systems
 from vlground.errors import VlgroundError
 from vlground.metrics import mmhal, preference
 from vlground.metrics.mmhal import Mmhal, outcome_of
 from vlground.metrics.preference import Preference, shown_order
 from vlground.metrics.statistics import Estimate
+from vlground.rewards.sentences import split
 from vlground.tasks.judgements import Asked, Judgements
 from vlground.tasks.questioned import answers_given
 from vlground.tasks.replying import Given
@@ -120,7 +123,7 @@ class Compared:
     def __init__(
         self,
         metric: Preference,
-        dataset: Systems,
+        dataset: Systems | ShapesSystems,
         samples: Sequence[Sample],
         judgements: Judgements,
     ) -> None:
@@ -137,10 +140,12 @@ class Compared:
         Raises:
             VlgroundError: If metric, data set and judge do not go together, or there is a model.
         """
-        if not isinstance(dataset, Systems):
-            raise VlgroundError(f"metric={cell.choices['metric']}: expected dataset=systems")
+        if not isinstance(dataset, Systems | ShapesSystems):
+            told = "expected dataset=systems or dataset=shapes_systems"
+            raise VlgroundError(f"metric={cell.choices['metric']}: {told}")
         if cell.node["model"]:
-            told = "dataset=systems holds the captions that are compared; expected model=none"
+            name = cell.choices["dataset"]
+            told = f"dataset={name} holds the captions that are compared; expected model=none"
             raise VlgroundError(f"model={cell.choices['model']}: {told}")
         return cls(metric, dataset, cell.samples, Judgements.of(cell, "photo", _LEVELS))
 
@@ -182,7 +187,10 @@ class Compared:
         lines = [f"{place}. {texts[name] or _NOTHING}" for place, name in enumerate(order, 1)]
         captions = "\n\n".join(lines)
         return {
-            _name(system, sample): Asked({"captions": captions, "number": str(place)}, sample)
+            _name(system, sample): Asked(
+                {"captions": captions, "number": str(place)},
+                replace(sample, text=_lines(texts[system])),
+            )
             for place, system in enumerate(order, 1)
         }
 
@@ -202,6 +210,11 @@ class Compared:
                 return f"no caption of {system}"
         told = (outcome_of(verdicts[_name(system, sample)]) for system in texts)
         return next((one for one in told if one), "")
+
+
+def _lines(caption: str) -> str:
+    """A sentence a line, for judges that know the truth; others read all captions together."""
+    return "\n".join(" ".join(sentence.text.split()) for sentence in split(caption))
 
 
 def _name(system: str, sample: Sample) -> str:
