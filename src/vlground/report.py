@@ -87,6 +87,10 @@ def _further_tables(
             from vlground.reporting.winners import winner_blocks
 
             found += winner_blocks(whole)
+        if _has("rejection_finetuning", results):
+            from vlground.reporting.tuning_blocks import tuning_blocks
+
+            found += tuning_blocks(whole)
     if _has("explanation", results):
         from vlground.alignment.optimum import optimum_block
 
@@ -101,7 +105,8 @@ def _further_tables(
 
 def _chosen_runs(runs: Path, results: Sequence[Results]) -> list[Run]:
     """The runs of these results, with their rows where a table needs them."""
-    needed = any(_has(task, results) for task in ("explanation", "rejection_sampling")) or any(
+    with_rows = ("explanation", "rejection_sampling", "rejection_finetuning")
+    needed = any(_has(task, results) for task in with_rows) or any(
         name in result["scores"] for result in results for name in FAITHFULNESS_COLUMNS
     )
     wanted = {result.get("fingerprint") for result in results}

@@ -12,7 +12,7 @@ Results = Mapping[str, Any]
 # Tasks with tables of their own.
 APART = (
     *("explanation", "shortcut", "benchmark", "sampling", "scoring", "rejection_sampling"),
-    *("reward_model", "word_reward", "claim_checking"),
+    *("reward_model", "word_reward", "claim_checking", "rejection_finetuning"),
 )
 
 
