@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
@@ -302,11 +303,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def one_line_on_failure(path: Path) -> Iterator[None]:
-    """Turn an OSError of the block into one line that names the path and the option to change."""
+    """Turn a failed write of the block into one line with the path and the option to change."""
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, SafetensorError) as error:
+        known = error.strerror if isinstance(error, OSError) else None
+        reason = known or str(error)
         raise VlgroundError(f"{path}: cannot write: {reason} (change it with runs=DIR)") from error
 
 

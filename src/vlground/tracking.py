@@ -128,7 +128,8 @@ def title(choices: Mapping[str, str]) -> str:
 def wandb_logger(cell: "Cell", project: str, entity: str | None = None) -> "WandbLogger":
     """A Weights & Biases run that needs no login: without a key it is offline.
 
-    `WANDB_MODE` wins. No run id is set, so that a deleted run can be logged again.
+    `WANDB_MODE` wins. A training that was interrupted goes on in its own run, whose id is in the
+    checkpoint; else no id is set, so that a deleted run can be logged again.
 
     Args:
         cell: The run.
@@ -352,16 +353,20 @@ def _live(cell: "Cell", project: str, entity: str | None) -> "wandb.Run":
     """Open the run of a cell; a server that cannot be reached costs no experiment."""
     import wandb
 
+    from vlground.training.checkpoints import wandb_run
+
     hush()
+    stages = (cell.stage.fingerprint, cell.fingerprint)
+    known = wandb_run(cell.directory / "checkpoints", stages)
     described = Described.of(cell.choices, cell.node, cell.experiment, cell.facts())
     # Read here, because W&B itself does so only when its session begins.
     mode = os.environ.get("WANDB_MODE") or (None if logged_in() else "offline")
     try:
-        run = described.begin(project, entity, cell.directory, mode)
+        run = described.begin(project, entity, cell.directory, mode, known)
     except wandb.Error as error:
         log.warning("W&B: %s; offline from here on, upload with vlground-push", one_line(error))
         os.environ["WANDB_MODE"] = "offline"
-        run = described.begin(project, entity, cell.directory, "offline")
+        run = described.begin(project, entity, cell.directory, "offline", known)
     if not run.disabled:
         url = None if run.offline else run.settings.base_url
         place = {"url": url, "entity": run.entity or entity, "project": project}

@@ -7,10 +7,11 @@ import torch
 from tests.training.tuning import carry_out, task
 
 
-def main(folder: str, devices: str) -> None:
+def main(folder: str, devices: str, pretraining: str) -> None:
     """Train for three steps; rank 0 saves the model."""
     torch.set_num_threads(1)
-    made = task(Path(folder), steps=3, checkpoint_every=3, pretraining=None)
+    seen = pretraining == "True" or None
+    made = task(Path(folder), steps=3, checkpoint_every=3, pretraining=seen)
     strategy = "ddp_find_unused_parameters_true" if int(devices) > 1 else "auto"
     carry_out(made, devices=int(devices), strategy=strategy)
 

@@ -8,13 +8,13 @@ from typing import Any
 import lightning
 import pandas
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 from torch.utils.data import DataLoader
 
 from vlground.data.batches import Batch, image_loader
 from vlground.data.sample import Sample
 from vlground.preprocess import Preprocess
+from vlground.training.checkpoints import RoundCheckpoint, described
 
 log = logging.getLogger("vlground")
 
@@ -64,12 +64,17 @@ class EpochTraining(lightning.LightningModule):
         """Nothing can be impossible about it that `of` does not say."""
 
     def carry_out(self, trainer: lightning.Trainer) -> None:
-        """Train, from the last epoch that was finished; save the model; measure it."""
+        """Train, from the last epoch that was finished; save the model; measure it.
+
+        Raises:
+            VlgroundError: If what it would go on from cannot be read.
+        """
         last = self.directory / "checkpoints" / "last.ckpt"
+        described(last.parent)
         trainer.fit_loop.max_epochs = self.all_epochs
         if last.exists():
             log.info("goes on from %s", last)
-        trainer.fit(self, ckpt_path=last if last.exists() else None, weights_only=False)
+        trainer.fit(self, ckpt_path=last if last.exists() else None, weights_only=True)
         self.trained()
         for folder in (self.directory / "model", self.options["export"]):
             if folder is not None and trainer.is_global_zero:
@@ -79,15 +84,7 @@ class EpochTraining(lightning.LightningModule):
 
     def configure_callbacks(self) -> list[lightning.Callback]:
         """A checkpoint at the end of every epoch, in the place of the one before."""
-        folder = str(self.directory / "checkpoints")
-        return [
-            ModelCheckpoint(
-                folder,
-                filename="last",
-                save_on_train_epoch_end=True,
-                enable_version_counter=False,
-            )
-        ]
+        return [RoundCheckpoint(self.directory / "checkpoints")]
 
     def on_train_epoch_end(self) -> None:
         """Say how far it is."""

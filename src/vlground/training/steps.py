@@ -1,9 +1,10 @@
 """Steps of fine-tuning as a data set, so that other processes may load their images."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from vlground.training.collation import Collated, Collator
 from vlground.training.mixture import Mixture
@@ -54,3 +55,14 @@ class Steps(Dataset[Step]):
         places = np.array_split(np.arange(len(mine)), self.accumulate)
         parts = [self.collate([mine[place] for place in part]) for part in places]
         return Step(number, rank, parts)
+
+
+class StepLoader(DataLoader[Step]):
+    """Steps in their order, which Lightning may begin with in the middle of a round."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the sampler is told where to begin."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing."""

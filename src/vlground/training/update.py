@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from vlground.errors import VlgroundError
+from vlground.training.patches import PatchPretraining, pixels_of
 
 _SHOWN = 8
 
@@ -47,6 +48,47 @@ def update(
         if torch.isfinite(norm):
             optimizer.step()
     return norm
+
+
+def see(
+    module: lightning.LightningModule,
+    pretraining: PatchPretraining,
+    optimizers: Sequence[Any],
+    network: Any,  # noqa: ANN401 - of transformers
+    processor: Any,  # noqa: ANN401
+    number: int,
+) -> Tensor:
+    """A whole step of pretraining.
+
+    Args:
+        module: In training.
+        pretraining: Its heads and options.
+        optimizers: Of them and the network, in Lightning's wrappers.
+        network: That learns to see.
+        processor: Of the network.
+        number: Of the step.
+
+    Returns:
+        The loss, of this process's scenes.
+
+    Raises:
+        VlgroundError: If it is not finite.
+    """
+    rank, world = module.global_rank, module.trainer.world_size
+    scenes = pretraining.scenes(number)[rank::world]
+    pixels = pixels_of(scenes, processor).to(module.device, network.dtype)
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    loss = pretraining.loss(network, pixels, scenes)
+    # Processes may have unlike numbers of scenes, and their gradients are averaged.
+    module.manual_backward(loss * (len(scenes) * world / pretraining.batch))
+    check_finite("task.pretraining.learning_rate", loss, number, [s.name for s in scenes])
+    nn.utils.clip_grad_norm_([*network.parameters(), *pretraining.parameters()], 1.0)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = pretraining.rate_at(number)
+        optimizer.step()
+    return loss.detach()
 
 
 def check_finite(option: str, value: Tensor, step: int, ids: Sequence[str]) -> None:

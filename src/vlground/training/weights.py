@@ -1,14 +1,17 @@
 """Which weights are trained, and how: frozen parts, adapters, the optimizer and its rates."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 
 from vlground.errors import VlgroundError
+from vlground.store import one_line_on_failure
 
 Kind = Literal["none", "lora", "qlora"]
 Schedule = Literal["cosine", "linear", "constant"]
@@ -56,7 +59,8 @@ def freeze(network: nn.Module, names: Iterable[str]) -> None:
     Raises:
         VlgroundError: If there is no such module, or nothing is left.
     """
-    network.requires_grad_(True)
+    for weight in network.parameters():
+        weight.requires_grad_(weight.is_floating_point())  # those of 4 bits are not
     modules = dict(network.named_modules())
     for name in names:
         found = [m for path, m in modules.items() if f".{path}".endswith(f".{name}")]
@@ -70,32 +74,55 @@ def freeze(network: nn.Module, names: Iterable[str]) -> None:
         raise VlgroundError(f"task.freeze={list(names)}: nothing is left to train")
 
 
-def with_adapter(network: Any, adapter: Adapter) -> Any:  # noqa: ANN401 - of peft
+def with_adapter(network: Any, adapter: Adapter, frozen: Sequence[str] = ()) -> Any:  # noqa: ANN401
     """The network with an adapter, which alone is trained; without one, the network itself.
+
+    Args:
+        network: Of transformers.
+        adapter: Its options.
+        frozen: Modules that get none, see `freeze`; attention of a vision tower has layers of the
+            same names.
 
     Raises:
         VlgroundError: If peft is not installed, or no layer has such a name.
     """
     if adapter.kind == "none":
         return network
-    try:
-        import peft  # type: ignore[import-not-found]
-    except ImportError as error:
-        told = "needs peft (and bitsandbytes, for qlora): pip install peft bitsandbytes"
-        raise VlgroundError(f"task.adapter.kind={adapter.kind}: {told}") from error
+    options = lora_of(adapter, frozen)
+    import peft
+
     if adapter.kind == "qlora":
         network = peft.prepare_model_for_kbit_training(network, use_gradient_checkpointing=False)
-    options = peft.LoraConfig(
-        r=adapter.r,
-        lora_alpha=adapter.alpha,
-        lora_dropout=adapter.dropout,
-        target_modules=list(adapter.modules),
-    )
     try:
         return peft.get_peft_model(network, options)
     except ValueError as error:
         told = str(error).splitlines()[0]
         raise VlgroundError(f"task.adapter.modules={list(adapter.modules)}: {told}") from error
+
+
+def lora_of(adapter: Adapter, frozen: Sequence[str] = ()) -> Any:  # noqa: ANN401 - of peft
+    """The options of an adapter in the words of peft.
+
+    Args:
+        adapter: Of kind lora or qlora.
+        frozen: See `with_adapter`.
+
+    Raises:
+        VlgroundError: If peft is not installed.
+    """
+    try:
+        import peft
+    except ImportError as error:
+        told = "needs peft (and bitsandbytes, for qlora): pip install 'vlground[finetuning]'"
+        raise VlgroundError(f"task.adapter.kind={adapter.kind}: {told}") from error
+    named = "|".join(map(re.escape, frozen))
+    return peft.LoraConfig(
+        r=adapter.r,
+        lora_alpha=adapter.alpha,
+        lora_dropout=adapter.dropout,
+        target_modules=list(adapter.modules),
+        exclude_modules=rf"(.*\.)?({named})(\..*)?" if frozen else None,
+    )
 
 
 def optimizers_of(network: Any, kind: str, decay: float) -> list[torch.optim.Optimizer]:  # noqa: ANN401
@@ -157,7 +184,8 @@ def merged(network: Any, adapter: Adapter, folder: str, load: Callable[[], Any])
     """
     if adapter.kind == "none":
         return network
-    network.save_pretrained(folder)
+    with one_line_on_failure(Path(folder)):
+        network.save_pretrained(folder)
     if adapter.kind == "lora":
         return network.merge_and_unload()
     import peft
