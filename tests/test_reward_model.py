@@ -1,7 +1,10 @@
 """Training of a reward model: split by image, exact resuming, labels that are missing, faults."""
 
 import json
+import subprocess
+import sys
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,96 +14,33 @@ import pandas
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from tests.captioners.dialogues import pictures, write_llava
-from tests.cli import results, vlground
+from tests.cli import ENVIRONMENT, results, vlground
+from tests.rewards.reward_parts import NAN, carry_out, task
+from tests.rewards.reward_worker import main
 from tests.test_matching import Stop
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
-from vlground.models.dialogue import load_dialogue_model
 from vlground.reporting.reward_models import reward_model_blocks
 from vlground.rewards.extras import AnnotatedExtras
 from vlground.rewards.labelled import (
-    Labelled,
     LabelledImage,
     class_weights,
     is_held_out,
     labelled,
     whole,
 )
-from vlground.rewards.network import SentenceReward
+from vlground.rewards.objective import losses_of
 from vlground.rewards.options import ERROR_TYPES
-from vlground.rewards.reading import Reading
 from vlground.rewards.reading_images import ReadImages, batches_of
 from vlground.rewards.trained import TrainedSentences
-from vlground.tasks.caption_labels import CaptionLabels
-from vlground.tasks.reward_model import RewardModel
-
-OPTIONS: dict[str, Any] = {
-    "level": "sentence",
-    "holistic": "any",
-    "class_weights": "balanced",
-    "epochs": 3,
-    "images": 2,
-    "learning_rate": 1e-3,
-    "head_learning_rate": 1e-2,
-    "weight_decay": 0.01,
-    "warmup": 1,
-    "export": None,
-}
-NAN = float("nan")
-
-
-class Given(CaptionLabels):
-    """Labels that a test has made: the first type is marked where a caption says w1."""
-
-    def __init__(self, training: int, held_out: int) -> None:
-        self.counts = Counter()
-        made = [self._image(sample) for sample in pictures(training + held_out)]
-        self.training, self.held_out = made[:training], made[training:]
-
-    @staticmethod
-    def _image(sample: Sample) -> LabelledImage:
-        errors = np.zeros((4, 6))
-        errors[0, 0], errors[3] = 1, NAN
-        texts = ("w1 w2", "w3 w4 w5", "w6", "w7 w8")
-        second = Labelled(1, ("w9", "w1 w3"), np.eye(6)[[3, 0]] * [[0], [1]])
-        return LabelledImage(sample, (Labelled(0, texts, errors), second))
-
-    def make(self, trainer: lightning.Trainer) -> None:
-        """All of it is there."""
 
 
 @pytest.fixture(scope="module")
 def llava(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_llava(tmp_path_factory.mktemp("llava"))
-
-
-def task(llava: str, folder: Path, blind: bool = True, **options: Any) -> RewardModel:
-    reading = {"context": "preceding", "level": options.get("level", "sentence")}
-    made = []
-    for image in (True, False):
-        network, processor = load_dialogue_model("task", llava, None, torch.float32)
-        read = Reading("Describe it", image=image, **reading)  # type: ignore[arg-type]
-        made.append(SentenceReward(network, processor, ERROR_TYPES, read))
-        made[-1].unfreeze(options.get("freeze", ()))
-    return RewardModel(
-        Given(5, 3), made[0], made[1] if blind else None, {**OPTIONS, **options}, 7, folder
-    )
-
-
-def carry_out(made: RewardModel, callbacks: list[lightning.Callback] | None = None) -> None:
-    trainer = lightning.Trainer(
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        callbacks=callbacks,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        use_distributed_sampler=False,
-    )
-    made.carry_out(trainer)
 
 
 def test_an_interrupted_training_ends_with_the_numbers_of_one_that_was_not(
@@ -127,6 +67,85 @@ def test_an_interrupted_training_ends_with_the_numbers_of_one_that_was_not(
     for name, tensor in alone.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
     assert "blind/auc/any" not in alone.scores()
+
+
+def test_two_processes_learn_what_one_does_with_twice_the_images(
+    llava: str, tmp_path: Path
+) -> None:
+    """Labels are missing here and there, and the mean is over all of a step all the same."""
+    for name in ("1", "2"):
+        (tmp_path / name).mkdir()
+    main(llava, str(tmp_path / "1"), devices="1", images="4")
+    words = (llava, str(tmp_path / "2"), "2", "2")
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.rewards.reward_worker", *words],
+        cwd=Path(__file__).parents[1],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    for name in ("model.safetensors", "reward_head.safetensors"):
+        one, two = (load_file(tmp_path / of / "model" / name) for of in ("1", "2"))
+        assert one.keys() == two.keys()
+        for key, tensor in one.items():
+            torch.testing.assert_close(tensor, two[key], rtol=1e-3, atol=1e-4)
+    # Optimizers hardly feel a loss of half the size, so that weights alone would not tell.
+    lost = [json.loads((tmp_path / of / "losses.json").read_text()) for of in ("1", "2")]
+    assert np.allclose(lost[0], lost[1], rtol=1e-4)
+    tables = [pandas.read_parquet(tmp_path / of / "rows.parquet") for of in ("1", "2")]
+    one, two = (table.sort_values("id", ignore_index=True) for table in tables)
+    assert one["id"].tolist() == two["id"].tolist()
+    for name in ("probability/hallucination", "blind/attribute"):
+        assert np.allclose(one[name], two[name], atol=1e-4, equal_nan=True)
+
+
+@pytest.mark.skipif(find_spec("peft") is None, reason="needs peft: vlground[finetuning]")
+def test_lora_trains_adapters_alone_and_what_is_saved_needs_no_peft(
+    llava: str, tmp_path: Path
+) -> None:
+    adapter = {"kind": "lora", "modules": ["q_proj", "v_proj"], "r": 4, "alpha": 8}
+    made = task(llava, tmp_path / "whole", adapter=adapter, freeze=["vision_tower"])
+    before = {name: one.clone() for name, one in made.state_dict().items()}
+    same: list[bool] = []
+
+    class Watch(lightning.Callback):
+        def on_train_end(self, *arguments: Any) -> None:
+            now = made.state_dict()
+            own = [n for n in before if "lora_" not in n and "head" not in n and "offset" not in n]
+            same.extend(torch.equal(before[n], now[n]) for n in own)
+
+    carry_out(made, [Watch()])
+    assert len(same) > 20
+    assert all(same)
+    last = tmp_path / "whole" / "checkpoints" / "last.ckpt"
+    kept = torch.load(last, weights_only=True)["state_dict"]
+    assert {"lora_A", "lora_B"} <= {part for name in kept for part in name.split(".")}
+    assert all("lora_" in name or ".head." in name for name in kept)
+    assert not any("vision_tower" in name for name in kept)
+    scorer = TrainedSentences(str(tmp_path / "whole" / "model"))
+    rows, image = made.table.set_index("id"), made.labels.held_out[0]
+    told = scorer.score([image.sample], [list(image.captions[0].sentences)])[0]
+    for number, sentence in enumerate(told):
+        row = rows.loc[f"{image.sample.image_id}/0/{number}"]
+        for name in ("hallucination", "attribute"):
+            assert sentence[name] == pytest.approx(row[f"probability/{name}"], abs=2e-2)
+    with pytest.raises(RuntimeError, match="stopped"):
+        carry_out(
+            task(llava, tmp_path / "broken", adapter=adapter, freeze=["vision_tower"]), [Stop(2)]
+        )
+    resumed = task(llava, tmp_path / "broken", adapter=adapter, freeze=["vision_tower"])
+    carry_out(resumed)
+    expected = made.state_dict()
+    for name, tensor in resumed.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+@pytest.mark.skipif(find_spec("peft") is not None, reason="peft is here")
+def test_lora_without_peft_is_one_line(llava: str, tmp_path: Path) -> None:
+    with pytest.raises(VlgroundError, match=r"task\.adapter\.kind=lora: needs peft"):
+        task(llava, tmp_path, adapter={"kind": "lora"})
 
 
 def test_the_model_learns_what_is_marked_and_is_saved_with_how_it_reads(
@@ -177,7 +196,10 @@ def test_the_loss_is_that_of_what_is_known(llava: str, tmp_path: Path) -> None:
                         total -= weight * label * np.log(p) + (1 - label) * np.log1p(-p)
                         count += 1
     assert count == 2 * 5 * 6
-    assert made.loss(made.reward, batch).item() == pytest.approx(total / count, rel=1e-4)
+    targets = [one.errors for read in batch for one in read.image.captions]
+    loss, known = losses_of(made.reward, batch, targets)
+    assert known == count
+    assert loss.item() == pytest.approx(total, rel=1e-4)
 
 
 def test_a_holistic_model_is_trained_on_captions_and_measured_on_sentences(
@@ -335,6 +357,7 @@ def test_labels_from_a_file_and_none_that_fit(llava: str, tmp_path: Path) -> Non
     assert counts["captions"] == 10
     assert counts["sentences"] == 21
     assert counts["sentences without a label"] == 9
+    assert result["reward_model"]["counts"]["reward: sentence without a verdict"] == 9
     assert result["scores"]["auc/attribute"]["value"] is not None
     held = result["reward_model"]["counts"]["held out: sentences"]
     assert result["scores"]["auc/creative"]["n"] == held
@@ -350,6 +373,14 @@ def test_labels_from_a_file_and_none_that_fit(llava: str, tmp_path: Path) -> Non
     ):
         with pytest.raises(VlgroundError, match=words):
             AnnotatedExtras(names, node)
+    # Of one caption the file scores a sentence that is not there.
+    annotations[0]["annotations"]["per_sentence_scores"]["7"] = {"Accurate": "Yes"}
+    (tmp_path / "unfit.json").write_text(json.dumps(annotations))
+    vlground(*options, f"reward.file={tmp_path / 'unfit.json'}", cwd=tmp_path)
+    unfit = next(one for one in results(tmp_path / "runs") if one != result)
+    counts = Counter(unfit["reward_model"]["counts"])
+    assert counts["reward: sentence count disagrees with the text"] == 1
+    assert counts["training: captions"] + counts["held out: captions"] == 9
     for one in annotations:  # of a caption that nobody wrote
         one["text"] = "Another text. Of three. Sentences."
     (tmp_path / "others.json").write_text(json.dumps(annotations))

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from vlground.store import digest
 
 Holistic = Literal["any", "share"]
 Weights = Literal["balanced", "none"]
+UNFIT = "captions whose labels do not fit"
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,7 @@ def labelled(
         None if there is no label.
     """
     if len(errors) != sum(map(len, captions.values())):
-        counts["captions whose labels do not fit"] += len(captions)
+        counts[UNFIT] += len(captions)
         return None
     kept, start = [], 0
     for index, sentences in captions.items():
@@ -123,6 +124,16 @@ def whole(errors: np.ndarray, how: Holistic) -> np.ndarray:
     worst = np.where(known, errors, -np.inf).max(axis=0, keepdims=True)
     mean = _mean(errors)[None]
     return np.where(known.any(axis=0), worst if how == "any" else mean, np.nan)
+
+
+def target_of(errors: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
+    """What the rows of logits of a caption should say.
+
+    Args:
+        errors: `(s, 6)` of its sentences, one with a label at least.
+        options: `level`: sentence, or caption (holistic), whose label is made as `holistic` says.
+    """
+    return whole(errors, options["holistic"]) if options["level"] == "caption" else errors
 
 
 def class_weights(labels: Iterable[np.ndarray], how: Weights) -> np.ndarray:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from vlground.errors import VlgroundError
 from vlground.models.dialogue import load_dialogue_model
 from vlground.rewards.reading import Reading, Row, rows_of
-from vlground.store import write_json
+from vlground.store import one_line_on_failure, write_json
 
 _OPTIONS, _HEAD = "reward.json", "reward_head.safetensors"
 _SIDE = 64  # of the picture that stands for none
@@ -102,19 +102,24 @@ class SentenceReward(nn.Module):
             model.get_submodule(name).requires_grad_(False)
 
     def save(self, folder: Path) -> None:
-        """Write network and processor as transformers does, head and options beside them."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write network and processor as transformers does, head and options beside them.
+
+        Raises:
+            VlgroundError: If the folder cannot be written.
+        """
         # Half of the space of weights that were trained in full precision, as other miniatures.
         state = {
             name: one.half() if one.dtype == torch.float32 else one
             for name, one in self.network.state_dict().items()
         }
-        self.network.save_pretrained(folder, state_dict=state)
-        self.processor.save_pretrained(folder)
         head = {name: one.detach().cpu().contiguous() for name, one in self.head.named_parameters()}
-        save_file(head, folder / _HEAD)
         options = {"types": self.types, "offset": self.offset.tolist()}
-        write_json(folder / _OPTIONS, {**options, "reading": asdict(self.reading)})
+        with one_line_on_failure(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self.network.save_pretrained(folder, state_dict=state)
+            self.processor.save_pretrained(folder)
+            save_file(head, folder / _HEAD)
+            write_json(folder / _OPTIONS, {**options, "reading": asdict(self.reading)})
 
     def read(self, image: Image.Image) -> dict[str, Tensor]:
         """Image and prompt as the network takes them, on the CPU."""

@@ -44,6 +44,11 @@ class ReadImages(Dataset[list[Read]]):
     def __init__(self, images: Sequence[LabelledImage], network: SentenceReward) -> None:
         self._images, self._read = images, network.read
 
+    @property
+    def all(self) -> list[Read]:
+        """Every image, in order."""
+        return self[list(range(len(self._images)))]
+
     def __getitem__(self, places: list[int]) -> list[Read]:  # type: ignore[override]
         return [self._one(self._images[place]) for place in places]
 
@@ -65,3 +70,32 @@ def batches_of(images: int, size: int, seed: int, epoch: int) -> list[list[int]]
     """
     order = np.random.default_rng([seed, epoch]).permutation(images).tolist()
     return [order[start : start + size] for start in range(0, images, size)]
+
+
+@dataclass(frozen=True)
+class StepImages:
+    """Which images a process reads in a step.
+
+    Attributes:
+        images: Of the training set.
+        size: Images of a step, of each process.
+        seed: Of the order.
+        process: Rank, and how many there are.
+    """
+
+    images: Sequence[LabelledImage]
+    size: int
+    seed: int
+    process: tuple[int, int] = (0, 1)
+
+    @property
+    def epoch(self) -> int:
+        """Steps of an epoch; all processes take as many."""
+        return max(-(-len(self.images) // self.size) // self.process[1], 1)
+
+    def of(self, number: int) -> list[LabelledImage]:
+        """The images of a step, by its number in the whole training."""
+        epoch, step = divmod(number, self.epoch)
+        batches = batches_of(len(self.images), self.size, self.seed, epoch)
+        rank, ranks = self.process
+        return [self.images[place] for place in batches[(step * ranks + rank) % len(batches)]]

@@ -1,5 +1,6 @@
 """Candidates with the errors that a sentence scorer marks, split by image."""
 
+import logging
 from collections import Counter
 from dataclasses import replace
 from typing import Self
@@ -11,13 +12,15 @@ from vlground.cell import Cell
 from vlground.errors import VlgroundError
 from vlground.rewards import nouns, sentences
 from vlground.rewards.extras import AnnotatedExtras
-from vlground.rewards.labelled import LabelledImage, is_held_out, labelled
+from vlground.rewards.labelled import UNFIT, LabelledImage, is_held_out, labelled
 from vlground.rewards.options import ERROR_TYPES
 from vlground.rewards.sentences import split
 from vlground.store import EvidenceStore
 from vlground.tasks.caption_scores import SentenceScores
 from vlground.tasks.sampling import Sampling
 from vlground.tasks.scoring import gathered
+
+log = logging.getLogger("vlground")
 
 # As task=scoring names them, whose evidence is read here.
 _VERSIONS = {"sentences": sentences.VERSION, "nouns": nouns.VERSION}
@@ -93,7 +96,10 @@ class CaptionLabels:
         self._scores.make(trainer)
         for failed in gathered([self._scores.failed], trainer.world_size):
             self._scores.failed |= failed
+        self.counts.update({f"reward: {why}": n for why, n in self._scores.left_out.items()})
         self._gather()
+        if unfit := sum(n for name, n in self.counts.items() if name.endswith(UNFIT)):
+            log.warning("reward: %d %s their sentences are left out", unfit, UNFIT)
         told = ", ".join(f"{reason} ({n})" for reason, n in sorted(self.counts.items()) if n)
         for name, found in (("to train on", self.training), ("held out", self.held_out)):
             if not found:

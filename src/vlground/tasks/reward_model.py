@@ -8,38 +8,49 @@ made first. A blind baseline, which sees the mean image, is trained beside the m
 explains much.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import lightning
 import numpy as np
 import pandas
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vlground.cell import Cell
 from vlground.errors import VlgroundError
 from vlground.metrics.discrimination import BLIND
-from vlground.models.dialogue import Dtype, load_dialogue_model
-from vlground.rewards.labelled import class_weights, shares, whole
+from vlground.rewards.backbone import networks_of
+from vlground.rewards.labelled import class_weights, shares, target_of
 from vlground.rewards.network import SentenceReward
-from vlground.rewards.reading import Reading
-from vlground.rewards.reading_images import Read, ReadImages, batches_of
+from vlground.rewards.objective import (
+    check_finite,
+    clip,
+    factor_at,
+    freeze_unused,
+    losses_of,
+    optimizer_of,
+)
+from vlground.rewards.reading_images import Read, ReadImages, StepImages
+from vlground.rewards.training_options import check_options
 from vlground.tasks.caption_labels import CaptionLabels
 from vlground.tasks.epochs import EpochTraining
-from vlground.tasks.reward_rows import MODEL, estimates, rows_of
+from vlground.tasks.reward_rows import MODEL, estimates, rows_of_images
 from vlground.tasks.scoring import gathered
+from vlground.training.checkpoints import RoundCheckpoint, described
+from vlground.training.mixture import Rounds
+from vlground.training.steps import StepLoader
+from vlground.training.weights import Adapter, merged, with_adapter
 
 
 class RewardModel(EpochTraining):
     """A reward model and its blind baseline, on candidates of a captioner.
 
-    What a step is about depends on (seed, epoch, step) alone, and nothing is dropped out.
+    What a step is about depends on (seed, step) alone, and nothing is dropped out. On several
+    processes each brings as many images to a step; its loss is the mean over all of them.
 
     Args:
         labels: Captions, and what was marked in their sentences.
@@ -48,6 +59,7 @@ class RewardModel(EpochTraining):
         options: The task's node.
         seed: Of the order of images.
         directory: Of the run.
+        stage: What a checkpoint depends on; another one's is refused.
 
     Attributes:
         table: After `carry_out`: one row a sentence that is held out.
@@ -63,10 +75,19 @@ class RewardModel(EpochTraining):
         options: Mapping[str, Any],
         seed: int,
         directory: Path,
+        stage: str = "",
     ) -> None:
         super().__init__([], options, directory)
         self.labels, self.reward, self.blind, self.seed = labels, reward, blind, seed
+        self.stage, self.adapter = stage, Adapter(**options["adapter"])
+        self.strict_loading = False  # checkpoints hold what is trained, not all weights
+        self._next, self._read = 0, 0  # step; images of this epoch that could be read
+        self._asked: list[str] = []  # images of the step
         self._rows: list[dict[str, Any]] = []
+        self._adapted: dict[str, Any] = {}  # of peft, which change the networks in place
+        for name, network in self.networks.items():
+            network.unfreeze(frozen := options["freeze"])
+            self._adapted[name] = with_adapter(network.network, self.adapter, frozen)
 
     @classmethod
     def of(cls, cell: Cell) -> Self:
@@ -76,25 +97,10 @@ class RewardModel(EpochTraining):
             VlgroundError: If nobody marks errors, or an option does not fit.
         """
         task, seed = cell.node["task"], int(cell.node["seed"])
-        _check(task)
-        labels, backbone = CaptionLabels.of(cell), task["backbone"]
-        names = ("context", "level", "image", "max_tokens", "prefix")
-        reading = Reading(task["prompt"], **{name: task[name] for name in names})
-        network, processor = load_dialogue_model(
-            "task.backbone.pretrained",
-            backbone["pretrained"],
-            backbone["revision"],
-            getattr(torch, backbone["dtype"]),
-        )
-        blind = None
-        if task["blind"] and task["image"]:
-            alike = replace(reading, image=False)
-            blind = SentenceReward(deepcopy(network), processor, labels.types, alike)
-        reward = SentenceReward(network, processor, labels.types, reading)
-        made = cls(labels, reward, blind, task, seed, cell.directory)
-        for one in made.networks.values():
-            one.unfreeze(task["freeze"])
-        return made
+        check_options(task, cell.node["trainer"])
+        labels = CaptionLabels.of(cell)
+        reward, blind = networks_of(task, labels.types)
+        return cls(labels, reward, blind, task, seed, cell.directory, cell.fingerprint)
 
     @property
     def networks(self) -> dict[str, SentenceReward]:
@@ -106,38 +112,30 @@ class RewardModel(EpochTraining):
         """Make what evidence is missing, train, save, measure.
 
         Raises:
-            VlgroundError: If there is nothing to train on or to measure on, or a loss is NaN.
+            VlgroundError: If there is nothing to train on or to measure on, a loss is NaN, or a
+                checkpoint is of another configuration.
         """
+        described(self.directory / "checkpoints", self.stage)
         self.labels.make(trainer)
-        targets = [self._targets(errors) for errors in self.labels.errors]
+        targets = (target_of(errors, self.options) for errors in self.labels.errors)
         weights = class_weights(targets, self.options["class_weights"])
         for network in self.networks.values():
             network.offset.copy_(torch.tensor(weights).log())
+        if trainer.world_size > 1:
+            self._freeze_unused()
         super().carry_out(trainer)
 
+    def configure_callbacks(self) -> list[lightning.Callback]:
+        """A checkpoint at the end of every epoch, and where the training is told to stop."""
+        return [RoundCheckpoint(self.directory / "checkpoints", anywhere=True)]
+
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning takes many forms
-        """AdamW; a warm-up, then half a cosine."""
-        options = self.options
-        groups: list[dict[str, Any]] = []
-        for network in self.networks.values():
-            weights = [w for w in network.network.parameters() if w.requires_grad]
-            matrices = [w for w in weights if w.ndim > 1]
-            others = [w for w in weights if w.ndim <= 1]
-            rate, decay = options["learning_rate"], options["weight_decay"]
-            groups.append({"params": matrices, "lr": rate, "weight_decay": decay})
-            groups.append({"params": others, "lr": rate})
-            groups.append(
-                {"params": list(network.head.parameters()), "lr": options["head_learning_rate"]}
-            )
-        groups = [group for group in groups if group["params"]]
-        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
-        steps = int(self.trainer.estimated_stepping_batches)
-
-        def share(step: int) -> float:
-            cosine = 0.5 * (1 + math.cos(math.pi * min(step, steps) / steps))
-            return min(1.0, (step + 1) / (1 + options["warmup"])) * cosine
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+        """See `optimizer_of` and `factor_at`."""
+        optimizer = optimizer_of(self.networks.values(), self.options)
+        steps, warmup = self.all_epochs * self._steps.epoch, int(self.options["warmup"])
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: factor_at(step, steps, warmup)
+        )
         plan = {"scheduler": schedule, "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": plan}
 
@@ -148,19 +146,13 @@ class RewardModel(EpochTraining):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """To a norm of 1, each network by itself, so that neither depends on the other."""
-        for network in self.networks.values():
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        for name, network in self.networks.items():
+            self._check_finite(name, clip(network, 1.0))
 
-    def train_dataloader(self) -> DataLoader[int]:
-        """This rank's batch numbers of an epoch; `training_step` reads the images itself.
-
-        Loaders that read ahead do so before an interrupted training knows its epoch.
-        """
-        rank, ranks = self.trainer.global_rank, self.trainer.world_size
-        batches = -(-len(self.labels.training) // int(self.options["images"]))
-        # All ranks take as many steps.
-        numbers = range(rank, max(batches // ranks, 1) * ranks, ranks)
-        return DataLoader(numbers, batch_size=None)  # type: ignore[arg-type]
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Numbers of steps; `training_step` reads the images itself."""
+        numbers: Any = range(self.all_epochs * self._steps.epoch)
+        return StepLoader(numbers, batch_size=None, sampler=Rounds(self._steps.epoch, self._next))
 
     def test_dataloader(self) -> DataLoader[Any]:
         """This rank's share of the images that are held out."""
@@ -181,45 +173,36 @@ class RewardModel(EpochTraining):
         Raises:
             VlgroundError: If a loss is not finite.
         """
-        images, size = self.labels.training, int(self.options["images"])
-        batches = batches_of(len(images), size, self.seed, self.current_epoch)
-        batch = ReadImages(images, self.reward)[batches[number % len(batches)]]
-        able = [read for read in batch if not read.unreadable]
-        if not able:
+        self._next = number + 1
+        batch = ReadImages(self._steps.of(number), self.reward)
+        able = [read for read in batch.all if not read.unreadable]
+        self._asked = [read.image.sample.image_id for read in able]
+        self._read += len(able)
+        if not able and self.trainer.world_size == 1:
             return None
         total = torch.zeros((), device=self.device)
         for name, network in self.networks.items():
-            loss = self.loss(network, able)
-            if not torch.isfinite(loss):
-                names = ", ".join(read.image.sample.image_id for read in able)
-                told = f"the loss of the {name} model is {float(loss)} at step {self.global_step}"
-                rate = f"task.learning_rate={self.options['learning_rate']}"
-                raise VlgroundError(f"{rate}: {told}; expected a smaller one; images {names}")
+            loss = self._loss(network, able)
+            self._check_finite(name, loss)
             shown = "train/loss" if name == MODEL else f"train/{name}_loss"
-            self.log(shown, loss.detach(), on_step=False, on_epoch=True, batch_size=len(able))
+            lost = loss.detach()
+            self.log(shown, lost, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
             total = total + loss
         return total
 
-    def loss(self, network: SentenceReward, batch: Sequence[Read]) -> Tensor:
-        """Mean cross entropy of a sentence (or caption) and type, of those that have a label.
+    def _loss(self, network: SentenceReward, batch: Sequence[Read]) -> Tensor:
+        """This process's part of the mean over all sentences and types with a label.
 
-        Args:
-            network: One of `networks`.
-            batch: Images that could be read.
+        What processes share is the mean of their gradients, so that each part is multiplied by
+        their number.
         """
-        found = network([read.inputs for read in batch], [read.captions for read in batch])
-        logits = torch.cat([one for of_image in found for one in of_image])
-        labels = [self._targets(one.errors) for read in batch for one in read.image.captions]
-        targets = torch.tensor(np.concatenate(labels), dtype=logits.dtype, device=logits.device)
-        # A row of logits is NaN where nothing was read; NaN of a network that diverged has a graph.
-        known = ~targets.isnan() & network.scored(read.captions for read in batch).to(logits.device)
-        losses = nn.functional.binary_cross_entropy_with_logits(
-            logits.where(known, 0.0),
-            targets.where(known, 0.0),
-            pos_weight=network.offset.exp(),
-            reduction="none",
-        )
-        return losses.where(known, 0.0).sum() / known.sum().clamp(min=1)
+        if batch:
+            total, count = losses_of(network, batch, self._targets(batch))
+        else:  # the others wait for gradients of all weights
+            weights = [weight for weight in network.parameters() if weight.requires_grad]
+            total, count = torch.stack([weight.sum() * 0.0 for weight in weights]).sum(), 0
+        known = self._sum(count)
+        return total * self.trainer.world_size / max(known, 1)
 
     def on_train_epoch_end(self) -> None:
         """Say how far it is.
@@ -227,12 +210,27 @@ class RewardModel(EpochTraining):
         Raises:
             VlgroundError: If no image could be read.
         """
-        if "train/loss" not in self.trainer.callback_metrics:
+        if not self._sum(self._read):
             raise VlgroundError("dataset: no image of the training set can be read")
+        self._read = 0
         super().on_train_epoch_end()
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what is trained, and what was done."""
+        trained = {name for name, weight in self.named_parameters() if weight.requires_grad}
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {n: w for n, w in state.items() if n in trained}
+        checkpoint |= {"stage": self.stage, "next_step": self._next, "read": self._read}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up what was done."""
+        self._next, self._read = checkpoint["next_step"], checkpoint["read"]
+
     def trained(self) -> None:
-        """See the base class."""
+        """Merge adapters."""
+        for name, network in self.networks.items():
+            where = str(self.directory / "adapter" / name)
+            network.network = merged(self._adapted[name], self.adapter, where, lambda: None)
         self.requires_grad_(False)
 
     def save(self, folder: Path) -> None:
@@ -248,16 +246,7 @@ class RewardModel(EpochTraining):
         able = [read for read in batch if not read.unreadable]
         asked = [read.inputs for read in able], [read.captions for read in able]
         told = {name: network.probabilities(*asked) for name, network in self.networks.items()}
-        types = self.reward.types
-        for read in batch:
-            sample, place = read.image.sample, able.index(read) if read in able else None
-            for number, caption in enumerate(read.image.captions):
-                said = {
-                    name: found[place][number].cpu().double().numpy()
-                    for name, found in told.items()
-                    if place is not None
-                }
-                self._rows += rows_of(sample, caption, said, types, read.unreadable)
+        self._rows += rows_of_images(batch, told, self.reward.types)
 
     def on_test_epoch_end(self) -> None:
         """Collect the rows of all ranks."""
@@ -279,22 +268,31 @@ class RewardModel(EpochTraining):
         }
         return {"matrix": {}, "reward_model": told}
 
-    def _targets(self, errors: np.ndarray) -> np.ndarray:
-        """What the rows of logits of a caption should say."""
-        if self.options["level"] == "caption":
-            return whole(errors, self.options["holistic"])
-        return errors
+    @property
+    def _steps(self) -> StepImages:
+        """Which images this process reads in a step."""
+        process = self.trainer.global_rank, self.trainer.world_size
+        return StepImages(self.labels.training, int(self.options["images"]), self.seed, process)
 
+    def _freeze_unused(self) -> None:
+        """By the first image that can be read; processes wait for gradients of all weights."""
+        for image in self.labels.training:
+            (read,) = ReadImages([image], self.reward).all
+            if not read.unreadable:
+                for network in self.networks.values():
+                    freeze_unused(network, [read], self._targets([read]))
+                return
 
-def _check(task: Mapping[str, Any]) -> None:
-    """Refuse options before anything is computed."""
-    for name in ("epochs", "images"):
-        if not isinstance(task[name], int) or task[name] < 1:
-            raise VlgroundError(f"task.{name}={task[name]}: expected a positive number")
-    for name in ("learning_rate", "head_learning_rate"):
-        if not task[name] > 0:
-            raise VlgroundError(f"task.{name}={task[name]}: expected more than 0")
-    if (dtype := task["backbone"]["dtype"]) not in get_args(Dtype):
-        raise VlgroundError(f"task.backbone.dtype={dtype}: expected {', '.join(get_args(Dtype))}")
-    class_weights([np.zeros((1, 1))], task["class_weights"])
-    whole(np.zeros((1, 1)), task["holistic"])
+    def _check_finite(self, name: str, value: Tensor) -> None:
+        option = f"task.learning_rate={self.options['learning_rate']}"
+        check_finite(option, name, value, self.global_step, self._asked)
+
+    def _sum(self, value: int) -> int:
+        """Over all processes."""
+        mine = torch.tensor(float(value), device=self.device)
+        return int(self.trainer.strategy.reduce(mine, reduce_op="sum"))
+
+    def _targets(self, batch: Sequence[Read]) -> list[np.ndarray]:
+        """What the rows of logits of all captions of some images should say."""
+        captions = (one for read in batch for one in read.image.captions)
+        return [target_of(one.errors, self.options) for one in captions]

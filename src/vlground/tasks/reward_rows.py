@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch import Tensor
 
 from vlground.data.sample import Sample
 from vlground.metrics.correlation import spearman
@@ -12,6 +13,7 @@ from vlground.metrics.resampling import Statistic, bootstrap
 from vlground.rewards.extras import DETAIL, EXTRAS
 from vlground.rewards.labelled import Labelled, any_error
 from vlground.rewards.options import ERROR_TYPES
+from vlground.rewards.reading_images import Read
 
 if TYPE_CHECKING:
     import pandas
@@ -55,6 +57,32 @@ def rows_of(
             row |= {f"{part}/{of}": float(values[number, k]) for k, of in enumerate(types)}
         empty = dict.fromkeys(("skipped", "truncated", "foil_truncated"))
         rows.append({**row, "flag": reason, "degenerate": False, **empty})
+    return rows
+
+
+def rows_of_images(
+    batch: Sequence[Read],
+    told: Mapping[str, Sequence[Sequence[Tensor]]],
+    types: Sequence[str],
+) -> list[dict[str, Any]]:
+    """See `rows_of`, of all captions of some images.
+
+    Args:
+        batch: Images, some of which could not be read.
+        told: `reward` and `blind` -> of each that could be read, of each caption `(s, types)`.
+        types: What the columns are about.
+    """
+    rows = []
+    able = [read for read in batch if not read.unreadable]
+    for read in batch:
+        place = able.index(read) if read in able else None
+        for number, caption in enumerate(read.image.captions):
+            said = {
+                name: found[place][number].cpu().double().numpy()
+                for name, found in told.items()
+                if place is not None
+            }
+            rows += rows_of(read.image.sample, caption, said, types, read.unreadable)
     return rows
 
 
