@@ -58,7 +58,8 @@ def test_cams_and_metrics_can_be_built(option: str) -> None:
 
 RANDOM_WEIGHTS = ("resnet18", "resnet50", "vit_small", "swin_tiny")
 CAPTIONERS = (  # see tests/captioners
-    *("captioner", "captioner_file", "captioner_server", "captioner_shapes", "mini_captioner"),
+    *("captioner", "captioner_file", "captioner_server", "captioner_shapes"),
+    *("mini_captioner", "mini_captioner_1", "mini_captioner_2"),
 )
 NAMED = ("timm", "torchvision", "transformers_classifier", "maxvit_t")  # see tests/models
 CONTRASTIVE = {  # option -> its grid

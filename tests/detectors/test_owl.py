@@ -93,7 +93,7 @@ def test_probabilities_and_boxes_are_those_of_transformers(folder: str) -> None:
 def test_a_phrase_does_not_depend_on_the_others(folder: str) -> None:
     detector = Owlv2Detector(folder)
     ((alone,),) = detector.detect([photo()], [["cat"]])
-    (beside,) = detector.detect([photo()], [["dog", "cat", "", "CAT "]])
+    (beside,) = detector.detect([photo()], [["dog", "cat", "", "CAT [1,2,3,4] "]])
     assert beside[1].probability == pytest.approx(alone.probability, abs=1e-6)
     assert beside[3].probability == beside[1].probability != beside[0].probability
     assert math.isnan(beside[2].probability)

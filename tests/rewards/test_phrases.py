@@ -82,3 +82,41 @@ def test_with_a_tagger_for_any_text() -> None:
 def test_unknown_phrases_are_refused() -> None:
     with pytest.raises(VlgroundError, match=r"^task\.nouns\.phrases=verbs: expected one of nouns"):
         finder("verbs")  # type: ignore[arg-type]
+
+
+def test_links_stay_with_their_nouns_in_every_kind_of_phrase() -> None:
+    sentence = "The red star[1,2,3,4] is left of the small ring [5,6,7,8]."
+    star, ring = "a red star[1,2,3,4]", "a small ring[5,6,7,8]"
+    assert lemmas("nouns", sentence) == ["star[1,2,3,4]", "ring[5,6,7,8]"]
+    assert lemmas("attributes", sentence) == [star, ring]
+    assert lemmas("relations", sentence) == [f"{star} left of {ring}"]
+    assert lemmas("attributes", "A red star[1,2,3,4] and a blue ring.") == [star, "a blue ring"]
+    places = {one.lemma: sentence[one.start : one.end] for one in finder("all").find(sentence)}
+    assert places == {
+        star: "red star",
+        ring: "small ring",
+        f"{star} left of {ring}": "red star[1,2,3,4] is left of the small ring",
+    }
+
+
+@pytest.mark.parametrize(
+    ("sentence", "relations"),
+    [
+        ("The red star is in the middle.", ["a red star in the middle"]),
+        ("There is a star At  the top of a ring.", []),
+        ("There is a star At the top of a ring.", ["a star at the top"]),
+        ("The star[1,2,3,4] lies at the top.", ["a star[1,2,3,4] at the top"]),
+        ("The star is at the topmost place.", []),
+        (
+            "The ring is left of the star at the top.",
+            ["a ring left of a star", "a star at the top"],
+        ),
+    ],
+)
+def test_locations_are_told_with_relations(sentence: str, relations: list[str]) -> None:
+    places = ["in the middle", "at the top"]
+    words = ([*SIZES, *COLOURS], RELATIONS, "vocabulary", list(SHAPES))
+    found = PhraseFinder("relations", *words, locations=places)
+    assert [one.lemma for one in found.find(sentence)] == relations
+    without = PhraseFinder("attributes", *words, locations=places)
+    assert not any("at the top" in one.lemma for one in without.find(sentence))

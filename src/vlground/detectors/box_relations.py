@@ -16,7 +16,6 @@ import numpy as np
 
 from vlground.contracts import Detection, Detector
 from vlground.data.sample import Sample
-from vlground.detectors.phrases import folded
 
 _Rule = Callable[[np.ndarray, np.ndarray], bool]
 
@@ -107,8 +106,8 @@ class BoxRelations(Detector):
 
 
 def _parts(phrase: str) -> tuple[str, ...]:
-    """Subject, relation and object of a triplet; another phrase alone."""
-    triplet = _TRIPLET.fullmatch(folded(phrase))
+    """Subject, relation and object of a triplet, with their links; another phrase alone."""
+    triplet = _TRIPLET.fullmatch(" ".join(phrase.casefold().split()))
     return (phrase,) if triplet is None else triplet.groups()
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vlground.data.links import unlinked
+
 _ENDS = str.maketrans(".?", "  ")  # they part phrases, so they cannot be within one
 
 
@@ -28,12 +30,12 @@ class Spans:
 
 
 def plain(phrase: str) -> str:
-    """A phrase as Grounding DINO reads it: in lower case, without full stops.
+    """A phrase as Grounding DINO reads it: in lower case, without full stops and links.
 
     >>> plain(" St. Bernard  dog.")
     'st bernard dog'
     """
-    return " ".join(phrase.lower().translate(_ENDS).split())
+    return " ".join(unlinked(phrase).lower().translate(_ENDS).split())
 
 
 def join_phrases(

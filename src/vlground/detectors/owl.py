@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vlground.contracts import Detection, Detector
 from vlground.data.images import load_image
+from vlground.data.links import unlinked
 from vlground.data.sample import Sample
 from vlground.detectors.detection import check_threshold, from_queries
 from vlground.detectors.pretrained import Dtype, load_detector
@@ -104,4 +105,4 @@ class Owlv2Detector(Detector):
 
 
 def _plain(phrase: str) -> str:
-    return " ".join(phrase.lower().split())
+    return " ".join(unlinked(phrase).lower().split())

@@ -65,7 +65,7 @@ class ScorerDetector(Detector):
             VlgroundError: If the scorer only ranks and there is no centre, or the other way round.
         """
         return [
-            self._of_image(sample, [self._text(phrase) for phrase in asked])
+            self._of_image(sample, [with_article(folded(one), self._article) for one in asked])
             for sample, asked in zip(samples, phrases, strict=True)
         ]
 
@@ -94,9 +94,17 @@ class ScorerDetector(Detector):
         known = bool(text) and self._scorer.knows(text)
         return known and self._scorer.truncated(text) is None
 
-    def _text(self, phrase: str) -> str:
-        plain = folded(phrase)
-        first = plain.partition(" ")[0]
-        if not plain or not self._article or first in _ARTICLES:
-            return plain
-        return f"{'an' if plain[0] in 'aeiou' else 'a'} {plain}"
+
+def with_article(phrase: str, article: bool = True) -> str:
+    """A phrase as the texts of matching models are.
+
+    Args:
+        phrase: Folded.
+        article: Put `a` or `an` before one that has no article.
+
+    >>> with_article("orange star"), with_article("the star"), with_article("")
+    ('an orange star', 'the star', '')
+    """
+    if not phrase or not article or phrase.partition(" ")[0] in _ARTICLES:
+        return phrase
+    return f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}"

@@ -14,7 +14,8 @@ _SHARES = {"auc": "AUC ↑", "caught": "caught ↑", "asked": "asked"}
 _NOTE = (
     "AUC: chance that a wrong sentence is less sure by its least sure phrase than a right one of "
     "the same kind; 0.5: the branch knows nothing of it. caught: share of the type's sentences "
-    "with a phrase that is not detected; of type none (right sentences): false alarms. asked: "
+    "with a phrase that is not detected; of type none (right sentences): false alarms; of type "
+    "link: right but for a box of another object. asked: "
     "share with a phrase of which the detector can tell. n: sentences."
 )
 
@@ -29,7 +30,7 @@ def claim_blocks(results: Sequence[Results]) -> list[Block]:
     rows = []
     for result in mine:
         scores = result["scores"]
-        types = [one for one in (*ERROR_TYPES, "any", "none") if f"caught/{one}" in scores]
+        types = [one for one in (*ERROR_TYPES, "link", "any", "none") if f"caught/{one}" in scores]
         for place, name in enumerate(types):
             detector = str(result["choices"].get("detector", ""))
             first = ["", ""] if place else [detector, _phrases(result)]

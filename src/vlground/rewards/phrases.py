@@ -8,6 +8,11 @@ as a whole, and what is not found is held against the sentence.
         nouns       star                                     ring
         attributes  a red star                               a small ring
         relations   a red star left of a small ring
+    "The red star is at the top."
+        relations   a red star at the top
+
+A noun that the text links to a box (`vlground.data.links`) keeps its link in all phrases:
+`a red star[12,30,28,46]`. Detectors that look for themselves do not read it.
 """
 
 import re
@@ -15,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Literal, get_args
 
+from vlground.data.links import part
 from vlground.errors import VlgroundError
 from vlground.rewards.nouns import Compounds, Noun, NounFinder, TaggerName
 from vlground.rewards.words import WORD
@@ -46,6 +52,8 @@ class PhraseFinder(NounFinder):
         compounds: Which nouns of several words are one.
         compound_list: File of those.
         stop_nouns: File of nouns that name no object.
+        locations: Where in the image an object lies, of one word or several; they count with
+            relations.
 
     Raises:
         VlgroundError: If an option is unknown, a file is not there or a tagger is not installed.
@@ -65,6 +73,7 @@ class PhraseFinder(NounFinder):
         compounds: Compounds = "adjacent",
         compound_list: str | None = None,
         stop_nouns: str | None = None,
+        locations: Sequence[str] = (),
     ) -> None:
         super().__init__(tagger, vocabulary, compounds, compound_list, stop_nouns)
         if phrases not in get_args(Phrases):
@@ -76,6 +85,10 @@ class PhraseFinder(NounFinder):
         if relations:
             said = "|".join(re.escape(one.lower()) for one in relations)
             self._between = re.compile(f"{_VERB}({said}){_ARTICLE}")
+        self._behind: re.Pattern[str] | None = None
+        if locations:
+            said = "|".join(re.escape(one.lower()) for one in locations)
+            self._behind = re.compile(rf" {_VERB}({said})\b", re.IGNORECASE)
 
     @property
     def tagger(self) -> str:
@@ -92,7 +105,17 @@ class PhraseFinder(NounFinder):
             Mentions in order of their beginning; the lemma is the phrase, lower case, its nouns
             singular and each with `a` or `an`. A relation overlaps what it relates.
         """
-        nouns = super().find(sentence)
+        parted = part(sentence)
+        nouns = [
+            Noun(one.start, one.end, one.lemma + parted.links.get(one.end, ""))
+            for one in super().find(parted.text)
+        ]
+        found = self._phrases_of(parted.text, nouns)
+        places = ((parted.behind(one.start), parted.before(one.end)) for one in found)
+        return [Noun(*place, one.lemma) for place, one in zip(places, found, strict=True)]
+
+    def _phrases_of(self, sentence: str, nouns: list[Noun]) -> list[Noun]:
+        """Of a sentence without links, whose nouns have theirs."""
         if self._phrases == "nouns":
             return nouns
         words = [(one.start(), one.group().lower()) for one in WORD.finditer(sentence)]
@@ -103,7 +126,7 @@ class PhraseFinder(NounFinder):
         if self._phrases == "all":
             found = said
         if self._phrases in ("relations", "all"):
-            found = [*found, *self._related(sentence, said)]
+            found = [*found, *self._related(sentence, said), *self._located(sentence, said)]
         return sorted(found, key=lambda one: one.start)
 
     def _described(self, sentence: str, noun: Noun, words: Sequence[tuple[int, str]]) -> Noun:
@@ -123,6 +146,12 @@ class PhraseFinder(NounFinder):
             found = self._between.fullmatch(between)
             if found is not None:
                 yield Noun(one.start, other.end, f"{one.lemma} {found.group(1)} {other.lemma}")
+
+    def _located(self, sentence: str, said: Sequence[Noun]) -> Iterator[Noun]:
+        for one in said:
+            found = self._behind and self._behind.match(sentence, one.end)
+            if found:
+                yield Noun(one.start, found.end(), f"{one.lemma} {found.group(1).lower()}")
 
 
 def _with_article(words: str) -> str:

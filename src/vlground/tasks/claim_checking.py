@@ -2,6 +2,8 @@
 
     sentence ──▶ its phrases ──Detector──▶ the least presence     against     its errors, known
 
+Where the text links its phrases to boxes, a wrong link is one more type of error.
+
 What a sentence claims is as sure as the phrase that the detector is least sure of; a sentence
 without a phrase has nothing held against it. Labels come from `reward`, which has to be a truth, as
 `reward=simulated` without errors is.
@@ -12,7 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from vlground.data.links import unlinked
+from vlground.data.shapes.captions import scene_of
 from vlground.data.shapes.claims import parse
+from vlground.data.shapes.links import mislinked
 from vlground.metrics.discrimination import auc
 from vlground.metrics.resampling import bootstrap
 from vlground.metrics.statistics import bootstrap_mean
@@ -22,12 +27,16 @@ from vlground.tasks.caption_scoring import CaptionScoring
 
 @dataclass(frozen=True, eq=False)
 class _Sentences:
-    """`n` sentences with a label: image, kind, presence (NaN: not asked) and `(n, 6)` errors."""
+    """`n` sentences with a label: image, kind, presence (NaN: not asked) and `(n, 6)` errors.
+
+    mislinked: whether a link is the box of another object; False of sentences without links.
+    """
 
     images: np.ndarray
     kinds: np.ndarray
     presence: np.ndarray
     errors: np.ndarray
+    mislinked: np.ndarray
 
 
 class ClaimChecking(CaptionScoring):
@@ -44,16 +53,18 @@ class ClaimChecking(CaptionScoring):
             that doubts all relations would seem to know the wrong ones. `caught/TYPE`: share of
             wrong sentences with a phrase that is not detected (`metric.noun_threshold`).
             `asked/TYPE`: share with a phrase of which the detector can tell. TYPE none are right
-            sentences, so `caught/none` are false alarms; any are sentences with any error.
+            sentences, so `caught/none` are false alarms; any are sentences with any error; link are
+            those whose only error is a wrong link.
         """
         sentences = self._sentences()
         asked = ~np.isnan(sentences.presence)
         low = np.where(asked, sentences.presence, 1.0)
         caught = asked & (low <= self.metric.noun_threshold)
         wrong = sentences.errors > self.metric.sentence_threshold
-        right = np.asarray(~wrong.any(axis=1))
+        otherwise = np.asarray(~wrong.any(axis=1))
+        right = otherwise & ~sentences.mislinked
         of = {name: wrong[:, place] for place, name in enumerate(ERROR_TYPES)}
-        of |= {"any": ~right, "none": right}
+        of |= {"link": otherwise & sentences.mislinked, "any": ~right, "none": right}
         found = super().scores()
         for name, mine in of.items():
             if not mine.any():
@@ -70,6 +81,7 @@ class ClaimChecking(CaptionScoring):
         """Those with a label, and the least presence among the phrases of each."""
         images, kinds = list[str](), list[str]()
         presence, errors = [np.zeros(0)], [np.zeros((0, len(ERROR_TYPES)))]
+        wrong_links = list[bool]()
         for sample in self.sampling.images:
             nouns, sentences = self.evidence(sample)
             if nouns is None or sentences is None:
@@ -85,10 +97,13 @@ class ClaimChecking(CaptionScoring):
             errors.append(np.asarray(sentences["errors"]).reshape(-1, len(ERROR_TYPES)))
             images += [sample.image_id] * len(places)
             captions = self.sampling.captions(sample)
-            kinds += [_kind(captions[c].text[start:end]) for c, start, end in places.tolist()]
+            pieces = [captions[c].text[start:end] for c, start, end in places.tolist()]
+            kinds += map(_kind, pieces)
+            wrong_links += [_mislinked(piece, sample.image_id) for piece in pieces]
         labels = np.concatenate(errors)
         told = ~np.isnan(labels).any(axis=1)
-        columns = np.array(images, str), np.array(kinds, str), np.concatenate(presence), labels
+        names = np.array(images, str), np.array(kinds, str)
+        columns = *names, np.concatenate(presence), labels, np.array(wrong_links, bool)
         return _Sentences(*(column[told] for column in columns))
 
 
@@ -96,6 +111,11 @@ def _kind(sentence: str) -> str:
     """What is claimed, in the drawn world; one kind of all other sentences."""
     claim = parse(sentence)
     return "" if claim is None else type(claim).__name__
+
+
+def _mislinked(sentence: str, image_id: str) -> bool:
+    """Whether a link is wrong; scenes are drawn again for sentences that have one."""
+    return unlinked(sentence) != sentence and mislinked(sentence, scene_of(image_id))
 
 
 def _curve(
