@@ -175,6 +175,14 @@ def swap(run: Run) -> Run:
     return Run(run.path, run.folder, results, run.rows, run.problem)
 
 
+def reweighed(run: Run) -> Run:
+    """By a reward model that was trained again."""
+    stage = run.results["identity"]["stage"]
+    again = {**stage, "checksums": {**stage["checksums"], "reward.file": "other"}}
+    results = {**run.results, "identity": {**run.results["identity"], "stage": again}}
+    return Run(run.path, run.folder, results, run.rows, run.problem)
+
+
 def test_tables_show_the_mean_and_each_base_and_the_world(runs: Path) -> None:
     blocks = tuning_blocks([r for r in found(runs) if "-20" not in r.path])
     captions = [block.caption for block in blocks]
@@ -199,6 +207,10 @@ def test_tables_show_the_mean_and_each_base_and_the_world(runs: Path) -> None:
     assert learnt.rows[0] == ["human", "one", "40", "37", "3", "9", "11", "160"]
     both = [block.caption for block in tuning_blocks(found(runs))]
     assert "arms (shapes, miniatures, task.steps=20): sampled" in both
+    kind = ("arms (shapes, miniatures, 1): pope", "arms (shapes, miniatures, 2): pope")
+    twice = [*found(runs), *map(reweighed, found(runs))]
+    alike = [block.caption for block in tuning_blocks([r for r in twice if "-20" not in r.path])]
+    assert [one for one in alike if one.endswith("pope")] == list(kind)
     text = markdown(collect(runs), extra=blocks)
     assert text.count("the paper's claims") == 1
     assert "IO_ratio" not in text

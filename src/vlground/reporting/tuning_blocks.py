@@ -99,9 +99,13 @@ def _told(found: Sequence[Setting]) -> list[str]:
     firsts = [setting.results[0] for setting in found]
     names = []
     for result, options in zip(firsts, differences(firsts), strict=True):
-        kept = [one for one in options.split() if not one.startswith("task.arm=")]
+        kept = [one for one in options.split() if not one.startswith(("task.arm=", "model="))]
         names.append(", ".join([_world(str(result["choices"]["dataset"])), *kept]))
-    return names
+    # Other weights of a reward model, or other files: no option says so.
+    return [
+        name if names.count(name) == 1 else f"{name}, {names[: place + 1].count(name)}"
+        for place, name in enumerate(names)
+    ]
 
 
 def _world(dataset: str) -> str:
