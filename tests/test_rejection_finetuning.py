@@ -165,6 +165,7 @@ def test_an_arm_asks_its_own_branches_alone(arm: str) -> None:
     streams = {"sentences": step.node["reward"], "nouns": step.node["detector"]}
     assert step.node["metric"]["streams"] == [name for name, asked in streams.items() if asked]
     expected = {"random": "none", "unrefined": "none", "all": "either", "automatic": "nouns"}
+    expected["holistic"] = "none"
     assert step.node["metric"]["refine"] == expected.get(arm, "sentences")
     assert step.node["task"]["n"] == (1 if arm == "random" else 5)
     assert (step.choices["reward"] == "vigor") == (arm == "holistic")
