@@ -59,6 +59,7 @@ def test_cams_and_metrics_can_be_built(option: str) -> None:
 RANDOM_WEIGHTS = ("resnet18", "resnet50", "vit_small", "swin_tiny")
 CAPTIONERS = (  # see tests/captioners
     *("captioner", "captioner_file", "captioner_server", "captioner_shapes"),
+    "captioner_shapes_links",
     *("mini_captioner", "mini_captioner_1", "mini_captioner_2"),
 )
 NAMED = ("timm", "torchvision", "transformers_classifier", "maxvit_t")  # see tests/models
@@ -126,7 +127,8 @@ def test_generative_models_of_the_real_sizes_can_be_built(name: str) -> None:
 
 @pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith("trainer=")])
 def test_trainers_can_be_built(option: str, tmp_path: Path) -> None:
-    if option == "trainer=gpu" and not torch.cuda.is_available():
+    needs_gpu = ("trainer=gpu", "trainer=fsdp", "trainer=deepspeed")
+    if option in needs_gpu and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
     build({**composed(option)["trainer"], "logger": False, "default_root_dir": str(tmp_path)})
 
