@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vlground.errors import VlgroundError
-from vlground.store import EvidenceStore, Stage, digest, replacing, write_json
+from vlground.store import Evidence, EvidenceStore, Stage, digest, replacing, write_json
 
 STAGE = Stage("prediction", {"model": 1}, {"model": {"name": "a", "root": "/x", "k": 1}})
 
@@ -139,3 +139,16 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(VlgroundError, match=r"results\.json: cannot write: No space left.*runs="):
         write()
     assert os.listdir(tmp_path) == []
+
+
+def test_texts_alone_and_arrays_are_read_back_as_they_were(tmp_path: Path) -> None:
+    store = EvidenceStore(tmp_path, Stage("mixed", {}, {}))
+    text: Evidence = {"text": 'says "dtype", ü, 🐈', "nothing": None, "numbers": [1.0, 2.5]}
+    mixed: Evidence = {"text": "a", "dtype": np.arange(3), "empty": np.zeros((0, 4))}
+    store.append([("text", text), ("mixed", mixed), ("bare", {"only": np.ones(2)})])
+    store.refresh()
+    assert store["text"] == text
+    assert store["mixed"]["text"] == "a"
+    np.testing.assert_array_equal(store["mixed"]["dtype"], np.arange(3))
+    assert np.shape(store["mixed"]["empty"]) == (0, 4)
+    assert list(store["bare"]) == ["only"]

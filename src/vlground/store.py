@@ -238,7 +238,12 @@ class EvidenceStore:
         if path not in self._files:
             self._files[path] = path.open("rb")
         # Read, not mapped: mapped pages would count as this process's memory.
-        arrays = load_arrays(os.pread(self._files[path].fileno(), stop - start, start))
+        payload = os.pread(self._files[path].fileno(), stop - start, start)
+        end = 8 + int.from_bytes(payload[:8], "little")  # of the header, see safetensors
+        if payload.count(b'"dtype"', 8, end) == 1:  # no arrays, as of captions: twice as fast
+            told: Evidence = json.loads(payload[end:].decode())
+            return told
+        arrays = load_arrays(payload)
         evidence: Evidence = json.loads(arrays.pop("json").tobytes())
         evidence.update(arrays)
         return evidence
