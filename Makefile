@@ -44,6 +44,7 @@ miniatures: install
 		task.export=$(MINIATURES)/mini_captioner_$$seed || exit 1; done
 	$(BIN)/vlground experiment=miniature_reward task.export=$(MINIATURES)/mini_reward
 	$(BIN)/vlground experiment=miniature_reward task.level=caption task.export=$(MINIATURES)/mini_reward_holistic
+	$(BIN)/vlground experiment=miniature_detector task.export=$(MINIATURES)/mini_owlv2
 	$(BIN)/vlground experiment=miniature_classifier task.export=$(MINIATURES)/mini_classifier
 	for rate in 25 50 75 95; do $(BIN)/vlground experiment=miniature_classifier_poison_$$rate \
 		task.export=$(MINIATURES)/mini_classifier_poison_$$rate || exit 1; done
