@@ -1,5 +1,9 @@
 """Rows that are written in parts, and pools that are looked at in parts."""
 
+import resource
+import signal
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -45,6 +49,30 @@ def test_what_is_not_finished_leaves_what_was_there(tmp_path: Path) -> None:
     assert path.read_text() == "before"
     with pytest.raises(VlgroundError, match="runs=DIR"):
         RowFile(tmp_path / "nowhere" / "rows.parquet", COLUMNS)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    def full() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    code = """
+import sys, pandas
+from pathlib import Path
+from vlground.errors import VlgroundError
+from vlground.rows import RowFile
+file = RowFile(Path(sys.argv[1]) / "rows.parquet", {"id": str})
+try:
+    for part in range(50):
+        file.add(pandas.DataFrame({"id": [f"{part}/{n * 7919 % 5003}" for n in range(5000)]}))
+except VlgroundError as error:
+    print(error)
+file.discard()
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    ran = subprocess.run(command, preexec_fn=full, capture_output=True, text=True, check=True)
+    assert "cannot write" in ran.stdout
+    assert not list(tmp_path.iterdir())
 
 
 def pool(images: int, seed: int) -> Gathered:

@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vlground.errors import VlgroundError
 from vlground.store import one_line_on_failure
 
 if TYPE_CHECKING:
@@ -84,12 +86,13 @@ class RowFile:
             os.replace(self._temporary, self.path)
 
     def discard(self) -> None:
-        """Leave nothing behind of what was not finished."""
-        self._close()
+        """Leave nothing behind of what was not finished, also where a full disk ends it."""
+        with suppress(VlgroundError):
+            self._close()
         self._temporary.unlink(missing_ok=True)
 
     def _close(self) -> None:
         if self._writer is not None:
+            writer, self._writer = self._writer, None
             with one_line_on_failure(self.path):
-                self._writer.close()
-            self._writer = None
+                writer.close()
