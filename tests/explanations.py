@@ -9,7 +9,7 @@ import numpy as np
 import pandas
 from PIL import Image, ImageDraw
 
-from vlground.cell import count
+from vlground.counts import count
 from vlground.metrics.judge_matrix import JudgeMatrix, estimates, per_class, place, tally
 from vlground.metrics.judge_sanity import sanity
 from vlground.store import digest

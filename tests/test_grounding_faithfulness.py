@@ -17,8 +17,8 @@ from tests.test_tasks import Broken, text, trainer
 from tests.worlds import planted
 from vlground.cams.baselines import ShuffledText, Uniform
 from vlground.cams.gradient import HiResCAM
-from vlground.cell import count
 from vlground.contracts import CAM, Encoded, Scorer
+from vlground.counts import count
 from vlground.data.batches import Batch, ImageBatches
 from vlground.data.sample import Sample
 from vlground.metrics.faithfulness import SCORES, Faithfulness, faithfulness

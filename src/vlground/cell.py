@@ -2,14 +2,10 @@
 
 import logging
 import shutil
-import subprocess
 import traceback
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +23,12 @@ from vlground.config import (
     select,
     versions,
 )
+from vlground.counts import count
 from vlground.data.sample import DataSet, Sample, manifest
 from vlground.endpoint.secrets import GROUPS, refuse_secrets
 from vlground.errors import VlgroundError
 from vlground.metrics.matrix import tally
+from vlground.provenance import git_state, stack
 from vlground.rows import RowFile
 from vlground.store import (
     Stage,
@@ -58,7 +56,6 @@ _PARTIAL = (
 )
 # Groups of which a task reads some; what it does not read is no choice of its runs.
 _PARTS = ("model", "cam", "dataset", "metric", "mask", "judge", "detector", "reward")
-_STACK = ("vlground", "torch", "lightning", "timm", "transformers", "grad-cam", "numpy", "scipy")
 
 
 @dataclass
@@ -384,52 +381,3 @@ class Cell:
             with replacing(self.directory / "rows.parquet") as path:
                 rows.to_parquet(path, index=False)
         write_json(self.directory / "results.json", results)
-
-
-def count(rows: "pandas.DataFrame", left_out: Mapping[str, int]) -> dict[str, Any]:
-    """How many samples were scored, and what became of the others, by reason.
-
-    >>> import pandas
-    >>> columns = {"flag": ["", "constant", None], "skipped": [None, None, "unknown: x"]}
-    >>> columns |= {"truncated": ["a long", None, None], "foil_truncated": [None, None, None]}
-    >>> rows = pandas.DataFrame({**columns, "degenerate": [False, True, False]})
-    >>> count(rows, {"no box": 1})  # doctest: +NORMALIZE_WHITESPACE
-    {'annotations_left_out': {'no box': 1}, 'degenerate': 1, 'flagged': {'constant': 1},
-     'samples': 3, 'scored': 1, 'skipped': {'unknown: x': 1}, 'truncated': 1,
-     'truncated_foils': 0}
-    """
-    skipped = Counter(rows["skipped"].dropna())
-    flagged = Counter(flag for flag in rows["flag"].dropna() if flag)
-    return {
-        "annotations_left_out": dict(sorted(left_out.items())),
-        "degenerate": int(rows["degenerate"].sum()),
-        "flagged": dict(sorted(flagged.items())),
-        "samples": len(rows),
-        "scored": int((rows["flag"] == "").sum()),
-        "skipped": dict(sorted(skipped.items())),
-        "truncated": int(rows["truncated"].notna().sum()),
-        "truncated_foils": int(rows["foil_truncated"].notna().sum()),
-    }
-
-
-@cache
-def stack() -> dict[str, str]:
-    """Versions of the packages that numbers may depend on."""
-    return {name: version(name) for name in _STACK}
-
-
-@cache
-def git_state() -> dict[str, Any] | None:
-    """Commit of the checkout vlground runs from, and whether it was changed; None outside one."""
-    folder = Path(__file__).parent
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        if not git("ls-files", Path(__file__).name):
-            return None  # installed inside somebody else's checkout
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.CalledProcessError):
-        return None

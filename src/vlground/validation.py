@@ -23,8 +23,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 
 from vlground import plots
-from vlground.cell import count
 from vlground.contracts import CAM, Scorer, check_pair
+from vlground.counts import count
 from vlground.data.batches import image_loader
 from vlground.data.sample import DataSet, Sample
 from vlground.errors import VlgroundError
