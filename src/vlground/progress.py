@@ -48,8 +48,8 @@ class SampleProgress(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Count a batch of maps."""
-        self._advance(len(outputs))
+        """Count a batch of maps, or of images, each of which may have several captions."""
+        self._advance(len(batch) if isinstance(batch, list) else len(outputs))
 
     def on_test_batch_end(
         self,
