@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install run test lint bench miniatures report clean
+.PHONY: install run test lint bench notebooks miniatures report clean
 
 install: $(VENV)/.installed
 
@@ -30,6 +30,10 @@ lint: install
 
 bench: install
 	for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+# Executes the notebooks, each in an empty folder, and keeps their outputs.
+notebooks: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.notebooks
 
 # Trains the shipped miniatures again, about two hours and a half on one core; then their cards' scores.
 MINIATURES := src/vlground/miniatures

@@ -1,63 +1,106 @@
-"""What is shipped: the wheel, instant imports, the torchvision hook, the environment file."""
+"""What is shipped: the wheel, instant imports, the torchvision hook."""
 
-import os
 import subprocess
 import sys
+import sysconfig
+import venv
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from packaging.requirements import Requirement
 
+from tests.cli import ENVIRONMENT, results
 from vlground.torchvision_hook import non_maximum_suppression
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built wheel, unpacked."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built wheel."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
     subprocess.run([*command, str(ROOT)], check=True, capture_output=True)
-    (wheel,) = folder.glob("*.whl")
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+def test_the_wheel_carries_conf_experiments_and_data(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder / "site")
-    return folder / "site"
+        there = {name for name in archive.namelist() if "dist-info" not in name}
+    for folder in ("conf", "experiments"):
+        here = {f"vlground/{p.relative_to(ROOT)}" for p in files(ROOT / folder)}
+        assert here == {name for name in there if name.startswith(f"vlground/{folder}/")}
+    source = {str(p.relative_to(ROOT / "src")) for p in files(ROOT / "src")}
+    assert source == {n for n in there if not n.startswith(("vlground/conf/", "vlground/experi"))}
 
 
-def test_the_wheel_carries_conf_and_data(unpacked: Path) -> None:
-    here = {p.relative_to(ROOT / "conf") for p in (ROOT / "conf").rglob("*.yaml")}
-    there = {p.relative_to(unpacked / "vlground/conf") for p in unpacked.rglob("*.yaml")}
-    assert here == there
-    source = ROOT / "src"
-    data = {p.relative_to(source) for p in (source / "vlground").rglob("*.json")}
-    assert data
-    assert all((unpacked / path).exists() for path in data)
+def files(folder: Path) -> list[Path]:
+    """Those of a folder that are not made by running it."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return [path for path in found if not {"__pycache__", ".ipynb_checkpoints"} & {*path.parts}]
 
 
-def test_the_wheel_runs_outside_the_repository(unpacked: Path, tmp_path: Path) -> None:
-    process = subprocess.run(
-        [sys.executable, "-m", "vlground", "--cfg", "job", "--resolve"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(unpacked)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert yaml.safe_load(process.stdout)["model"]["variant"] == 0
-    code = "import vlground.run; print(vlground.run.CONF)"
-    process = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(unpacked)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert process.stdout.strip() == str(unpacked / "vlground" / "conf")
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the wheel and its commands; the rest is that of the tests."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=False)
+    python = folder / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+    subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], check=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    # Only packages: what an editable installation adds to the path is not read from there.
+    (site / "others.pth").write_text(sysconfig.get_paths()["purelib"])
+    return folder / "bin"
+
+
+RUNS = """
+import sys
+from pathlib import Path
+import vlground
+from vlground.command import main
+assert Path(vlground.__file__).is_relative_to(sys.prefix), vlground.__file__
+for words in (
+    "limit=2 logger=none",
+    "model=mini_blip cam=attention_gradcam dataset=shapes_phrases limit=2 logger=none",
+):
+    sys.argv = ["vlground", *words.split()]
+    main()
+"""
+
+
+def test_the_installed_wheel_works_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
+    def run(*command: str) -> str:
+        process = subprocess.run(
+            [str(installed / command[0]), *command[1:]],
+            cwd=tmp_path,
+            env={name: value for name, value in ENVIRONMENT.items() if name != "PYTHONPATH"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert process.returncode == 0, process.stdout + process.stderr
+        return process.stdout
+
+    page = run("vlground", "--help")
+    assert "mini_blip" in page
+    assert "q_groundcam_table1" in page
+    composed = yaml.safe_load(run("vlground", "--cfg", "job", "--resolve"))
+    assert composed["model"]["variant"] == 0
+    assert not list(tmp_path.iterdir())
+    output = run("python", "-c", RUNS)
+    assert output.count("2 of 2 samples") == 2
+    made = {result["choices"]["dataset"] for result in results(tmp_path / "runs")}
+    assert made == {"photos", "shapes_phrases"}
+    assert "mini_blip" in run("vlground-report", "runs")
+    assert (tmp_path / "runs" / "report.html").stat().st_size > 10_000
+    # The published table of experiments/ is found too.
+    published = run("vlground-report", "runs", "experiment=q_groundcam_table1", "--no-page")
+    assert "published" in published
+    assert "0.6008" in published
 
 
 def test_import_is_instant() -> None:
@@ -109,19 +152,3 @@ def test_non_maximum_suppression(n: int) -> None:
         kept = non_maximum_suppression(boxes, scores, threshold)
         assert kept.dtype == torch.int64
         assert kept.tolist() == _literal_nms(boxes.tolist(), scores.tolist(), threshold)
-
-
-def test_environment_file() -> None:
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    *conda, pip = environment["dependencies"]
-    assert conda == ["python=3.11", "pip"]
-    assert pip == {"pip": ["--constraint constraints.txt", "-e .[dev,launchers]"]}
-
-
-def test_constraints_are_exact_and_have_no_local_version() -> None:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    for line in lines:
-        if not line.startswith("#"):
-            (specifier,) = Requirement(line).specifier
-            assert specifier.operator == "=="
-            assert "+" not in specifier.version

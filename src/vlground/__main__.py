@@ -1,5 +1,5 @@
 """`python -m vlground` is `vlground`."""
 
-from vlground.run import main
+from vlground.command import main
 
 main()
