@@ -192,6 +192,9 @@ def test_a_pushed_run_is_the_live_one(
         ], key
     drawn = {path.read_bytes() for path in tmp_path.rglob("figures/*.jpg")}
     assert drawn <= set(server.files.values())
+    first, then = [one for one in server.artifacts if one.type == "results"]
+    assert (first.owner == bucket.id, then.owner == bucket.id) == (False, True)
+    assert first.users == [bucket.id], "rejection sampling shares the candidates of scoring"
 
     lines = command("vlground.push", cwd=tmp_path).splitlines()
     assert [line.split()[0] for line in lines] == ["unchanged", "unchanged"]

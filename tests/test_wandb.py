@@ -170,6 +170,31 @@ def test_intervals_and_reasons_are_in_the_summary() -> None:
     }
 
 
+def test_only_who_decides_about_texts_has_a_matrix() -> None:
+    score = {"value": 0.5, "low": None, "high": None, "n": 3}
+    result = {"task": "classification", "scores": {"accuracy": score}, "counts": {}}
+    ranks = {"missing": "the model ranks texts but does not decide whether one fits"}
+    found = flat_scores({**result, "matrix": ranks})
+    assert found == {"classification/accuracy": 0.5, "classification/accuracy_n": 3}
+    found = flat_scores({**result, "task": "matching", "matrix": {"matched": {"correct_low": 2}}})
+    assert found["matrix/accuracy"] == 0.5
+    assert found["matrix/count/matched_correct_low"] == 2
+
+
+def test_scores_are_a_step_of_the_history(swept: Path) -> None:
+    for run in offline(swept).values():
+        shown = {
+            item.key or item.nested_key[0]: item.value_json
+            for step in run.of("history")
+            for item in step.item
+        }
+        scores = {name.removesuffix("_n") for name in run.numbers if name.endswith("_n")}
+        assert {name: run.numbers[name] for name in scores} == {
+            name: json.loads(shown[name]) for name in scores
+        }
+        assert not [name for name in shown if "/count/" in name]
+
+
 def test_the_table_has_the_same_samples_and_columns_in_every_run(swept: Path) -> None:
     tables = [run.table("grounding/samples") for run in offline(swept).values()]
     assert tables[0].columns == tables[1].columns
@@ -195,6 +220,19 @@ def test_the_table_has_the_rows_and_the_overlays(swept: Path, home: Path) -> Non
             assert max(Image.open(path).size) == 320
             assert path.is_relative_to(run.folder), "W&B's own default is the home folder"
     assert not (home / "data").exists()
+
+
+def test_the_files_of_a_run_are_an_artifact(swept: Path) -> None:
+    for run in offline(swept).values():
+        (artifact,) = [one for one in run.of("artifact") if one.type == "results"]
+        directory = run.folder.parents[1]
+        assert artifact.name == f"results-{run.config['fingerprint']}"
+        assert json.loads(artifact.metadata)["parents"] == []
+        held = {one.path: Path(one.local_path) for one in artifact.manifest.contents}
+        assert set(held) == {"results.json", "rows.parquet", "config.yaml"}
+        for name, path in held.items():
+            assert path.read_bytes() == (directory / name).read_bytes()
+            assert path.is_relative_to(directory), "W&B's own default is the home folder"
 
 
 def test_what_is_undefined_is_empty_and_no_column_depends_on_the_pictures(tmp_path: Path) -> None:
@@ -262,8 +300,9 @@ def numbers(bucket: Bucket) -> dict[str, float]:
 def table(server: WandbServer, bucket: Bucket) -> Any:
     from tests.wandb_file import Table
 
-    files = server.artifacts[bucket.id]
-    content = json.loads(files["grounding/samples.table.json"])
+    key = "grounding/samples.table.json"
+    held = [one for one in server.artifacts if one.owner == bucket.id and key in one.files]
+    content = json.loads(held[-1].files[key])
     return Table(content["columns"], content["data"], {})
 
 
@@ -389,6 +428,10 @@ def test_a_live_run_online_and_a_server_that_fails(tmp_path: Path, server: Wandb
     assert bucket.config == without_empty(live.described.config)
     assert numbers(bucket) == flat_scores(live.results)
     before = table(server, bucket)
+    (artifact,) = [one for one in server.artifacts if one.type == "results"]
+    assert (artifact.owner, artifact.name[8:]) == (bucket.id, live.results["fingerprint"])
+    for name in ("results.json", "rows.parquet", "config.yaml"):
+        assert artifact.files[name] == (live.directory / name).read_bytes()
 
     server.room = None
     lines = push(cwd=tmp_path)

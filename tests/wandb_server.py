@@ -1,7 +1,8 @@
-"""A W&B server on the loopback: as much of it as `wandb-core` 0.31 asks for, and it remembers.
+"""A W&B server on the loopback: as much of it as `wandb` 0.31 asks for, and it remembers.
 
 It answers the GraphQL operations of one upload (viewer, resume status, `UpsertBucket`, files,
-artifacts), takes the file stream and the uploads, and keeps what arrived. A test scripts its
+artifacts), takes the file stream and the uploads, and keeps what arrived, which it gives back to
+`wandb.Api`. It opens a sweep and hands its agent one cell after the other. A test scripts its
 failures with `statuses` and `deleted`.
 """
 
@@ -14,6 +15,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.wandb_reading import Reading
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 PERSON = "ann"
@@ -41,27 +44,69 @@ class Bucket:
 
 
 @dataclass
+class Artifact:
+    """A version of an artifact as the server knows it.
+
+    Attributes:
+        id: Of this version.
+        place: Project and name.
+        version: From 0 on.
+        given: What `CreateArtifact` said: run, type, metadata, digest.
+        files: Path inside it -> bytes.
+        users: Ids of the runs that name it as one they use.
+    """
+
+    id: str
+    place: tuple[str, str]
+    version: int
+    given: dict[str, Any]
+    files: dict[str, bytes] = field(default_factory=dict)
+    users: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.place[1]
+
+    @property
+    def owner(self) -> str:
+        """Id of the run that logged it."""
+        return str(self.given["runName"])
+
+    @property
+    def type(self) -> str:
+        return str(self.given["artifactTypeName"])
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return dict(json.loads(self.given.get("metadata") or "{}"))
+
+
+@dataclass
 class WandbServer:
     """What arrived, and what is to be answered.
 
     Attributes:
         buckets: (project, run id) -> run.
         files: Path of an upload -> bytes.
-        artifacts: Run id -> name in its table's artifact -> bytes, of the newest version.
+        artifacts: All versions of all artifacts, in order.
         requests: Method, path and body of every request, in order.
         statuses: Part of a path, or name of an operation -> HTTP status that answers it.
         deleted: Run ids that were deleted, so that they cannot be used again.
         room: With so many runs, another one is answered with status 500.
+        sweep: The W&B sweep that was opened.
+        cells: Option -> value, of each cell that its agent is still to be given.
     """
 
     url: str = ""
     buckets: dict[tuple[str, str], Bucket] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
-    artifacts: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    artifacts: list[Artifact] = field(default_factory=list)
     requests: list[tuple[str, str, bytes]] = field(default_factory=list)
     statuses: dict[str, int] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
     room: int | None = None
+    sweep: dict[str, Any] = field(default_factory=dict)
+    cells: list[dict[str, Any]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -87,8 +132,9 @@ class WandbServer:
             self.files[path] = body
             _, _, kind, owner, name = path.split("/", 4)
             if kind == "artifact":
-                self.artifacts[owner][name.partition("/")[2]] = body
-        return 200, {}
+                (artifact,) = [one for one in self.artifacts if one.id == owner]
+                artifact.files[name.partition("/")[2]] = body
+        return 200, self.files.get(path, {}) if method == "GET" else {}
 
     def graphql(self, name: str, given: dict[str, Any]) -> tuple[int, Any]:
         """Answer one operation; an unknown one gets an error, so that a test shows it."""
@@ -104,6 +150,7 @@ class WandbServer:
             "CreateArtifactFiles": self.artifact_files,
             "CommitArtifact": self.commit,
             "ServerFeaturesQuery": lambda given: {"serverInfo": {"features": []}},
+            **Reading(self).answers,
         }
         if name not in answers:
             return 400, {"errors": [{"message": f"unknown operation {name}"}]}
@@ -147,13 +194,17 @@ class WandbServer:
         return {"project": {"artifact": None}}
 
     def create_artifact(self, given: dict[str, Any]) -> Any:
-        owner = given["input"]["runName"]
-        self.artifacts[owner] = {}
-        node = {"id": owner, "state": "PENDING", "artifactSequence": {"latestArtifact": None}}
+        told = given["input"]
+        place = told["projectName"], told["artifactCollectionName"]
+        version = sum(one.place == place for one in self.artifacts)
+        self.artifacts.append(Artifact(f"artifact{len(self.artifacts)}", place, version, told))
+        sequence = {"latestArtifact": None}
+        node = {"id": self.artifacts[-1].id, "state": "PENDING", "artifactSequence": sequence}
         return {"createArtifact": {"artifact": node}}
 
     def manifest(self, given: dict[str, Any]) -> Any:
-        url = f"{self.url}/storage/manifest/{len(self.requests)}/wandb_manifest.json"
+        owner = given["input"]["artifactID"] if "input" in given else given["artifactID"]
+        url = f"{self.url}/storage/manifest/{owner}/wandb_manifest.json"
         file = {"id": "RmlsZQ==", "uploadUrl": url, "uploadHeaders": []}
         return {"createArtifactManifest": {"artifactManifest": {"id": "TWFu", "file": file}}}
 
@@ -191,7 +242,7 @@ class WandbServer:
 
 def operation(query: dict[str, Any]) -> str:
     """Name of a GraphQL operation; `wandb.Api` leaves `operationName` empty."""
-    words = query["query"].replace("(", " ").replace("{", " ").split()
+    words = query["query"].replace("#graphql", " ").replace("(", " ").replace("{", " ").split()
     return str(query.get("operationName") or words[1])
 
 
@@ -206,7 +257,7 @@ def serving() -> Iterator[WandbServer]:
         def reply(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             status, answer = state.answer(self.command, self.path, body)
-            content = json.dumps(answer).encode()
+            content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))

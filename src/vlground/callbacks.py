@@ -72,6 +72,27 @@ def log_results(
         log.warning("W&B: %s; vlground-push sends it again", tracking.one_line(error))
 
 
+def keep_files(logger: Logger, cell: Cell) -> None:
+    """Copy the files of a run to W&B once they are written, and name the runs that it builds on.
+
+    A partial run has none: it would pass for the whole one, whose fingerprint it has.
+
+    Args:
+        logger: Any Lightning logger.
+        cell: The run.
+    """
+    if not isinstance(logger, WandbLogger) or cell.partial:
+        return
+    try:
+        unlinked = tracking.attach(logger.experiment, cell.directory)
+    except Exception as error:  # as above
+        log.warning("W&B: %s; vlground-push sends it again", tracking.one_line(error))
+        return
+    if unlinked:
+        names = ", ".join(path.name for path in unlinked)
+        log.info("W&B: builds on runs that are not there: %s; vlground-push links them", names)
+
+
 def finish(logger: Logger) -> None:
     """End the logger in a `finally`, so that the next cell of the process begins its own run."""
     failed = sys.exception() is not None

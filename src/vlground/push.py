@@ -10,7 +10,9 @@ salt        any word: a new W&B run, where W&B refuses the id of one that was de
 again       send also what has not changed since the last push
 dry_run     say what would be sent, and send nothing
 
-A run has one W&B run for each project and group; pushing twice updates it.
+A run has one W&B run for each project and group; pushing twice updates it. `results.json`,
+`rows.parquet` and `config.yaml` go along as an artifact, and a run names the artifacts of the runs
+that it builds on.
 """
 
 import json
@@ -22,9 +24,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from vlground import judged, rewarded, tracking
+from vlground import tracking
 from vlground.errors import VlgroundError
+from vlground.lineage import in_order, parents
 from vlground.store import digest
+
+FETCHED = "wandb"  # where `vlground-report --wandb` puts runs, in the folder of runs
 
 
 @dataclass(frozen=True)
@@ -111,23 +116,33 @@ class Stored:
         described = replace(described, group=group, tags=tags)
         return replace(self, described=described, project=options.project or self.project)
 
-    def content(self) -> str:
-        """A digest of everything that W&B shows of the run."""
-        columns, lines = tracking.samples(self.rows, self.figures)
-        cells = [[_checksum(v) if isinstance(v, Path) else v for v in line] for line in lines]
-        shown = [asdict(self.described), tracking.flat_scores(self.results), columns, cells]
-        if said := judged.words(self.results):
-            shown += [said, judged.matrix(self.results), judged.classes(self.results)]
-        if self.results["task"] in rewarded.TASKS:
-            shown += [rewarded.histograms(self.results), rewarded.nouns(self.results)]
-            shown.append(rewarded.winners(self.rows, {}))
-        return digest(shown)
+    def content(self, linked: Sequence[Path] = ()) -> str:
+        """A digest of everything that W&B shows of the run.
 
-    def upload(self, entity: str | None, identifier: str) -> bool:
+        Args:
+            linked: Runs that it builds on whose artifacts it names.
+        """
+        sent = {name: _checksum(path) for name, path in self.figures.items()}
+        files = [_checksum(path) for path in self.files]
+        shown = asdict(self.described), tracking.flat_scores(self.results)
+        return digest([*shown, sent, files, [one.name for one in linked]])
+
+    @property
+    def files(self) -> list[Path]:
+        """What its artifact holds."""
+        paths = [self.directory / name for name in tracking.FILES]
+        return [path for path in paths if path.exists()]
+
+    def upload(self, entity: str | None, identifier: str | None) -> tuple[bool, list[Path]]:
         """Create or update a W&B run.
 
+        Args:
+            entity: W&B user or team; None is the default one.
+            identifier: Of the W&B run; None: the one that the agent of a W&B sweep has opened.
+
         Returns:
-            Whether it was there before.
+            Whether it was there before, and the runs that it builds on whose artifacts are not
+            there.
 
         Raises:
             VlgroundError: If something did not arrive.
@@ -150,12 +165,13 @@ class Stored:
             exit_code = 1
             try:
                 tracking.send(run, self.results, self.rows, self.figures)
+                unlinked = tracking.attach(run, self.directory)
                 exit_code = 0
             finally:
                 errors = tracking.close(exit_code)
         if errors:
             raise VlgroundError(errors[0])
-        return bool(run.resumed)
+        return bool(run.resumed), unlinked
 
 
 def main() -> None:
@@ -183,7 +199,7 @@ def push(options: Options) -> int:
     directories = _chosen(options)
     url, entity = (None, options.entity) if options.dry_run else _login(options.entity)
     failed = 0
-    for directory in directories:
+    for directory in in_order(directories):
         try:
             line = _push(directory, options, url, entity)
         # Whatever W&B raises, the other runs are sent.
@@ -197,7 +213,8 @@ def push(options: Options) -> int:
 def _push(directory: Path, options: Options, url: str | None, entity: str | None) -> str:
     stored = Stored.read(directory).destined(options)
     project, group = stored.project, stored.described.group
-    content = stored.content()
+    before = parents(directory)
+    content = stored.content(tracking.linkable(before, url, entity, project))
     known = tracking.known_run(directory, url, entity, project, group)
     if known is None or options.salt:
         parts = [stored.results["fingerprint"], project, group, options.salt]
@@ -207,18 +224,20 @@ def _push(directory: Path, options: Options, url: str | None, entity: str | None
         return f"unchanged  {place}"
     if options.dry_run:
         return f"would send {place}"
-    resumed = stored.upload(entity, known["id"])
+    resumed, unlinked = stored.upload(entity, known["id"])
     where = {"url": url, "entity": entity, "project": project, "group": group}
     tracking.remember(directory, {**where, "id": known["id"], "sent": content})
-    return f"{'updated' if resumed else 'created':10} {place}"
+    told = f"  (builds on {len(unlinked)} that {project} lacks)" if unlinked else ""
+    return f"{'updated' if resumed else 'created':10} {place}{told}"
 
 
 def _chosen(options: Options) -> list[Path]:
-    """Directories of the runs that are asked for; debug runs are never sent."""
+    """Directories of the runs that are asked for, without debug runs and what W&B gave."""
     if not options.runs.is_dir():
         raise VlgroundError(f"runs={options.runs}: no such folder")
     paths = sorted(options.runs.rglob("results.json"))
-    found = [path.parent for path in paths if path.absolute().parts[-3] != "debug"]
+    own = [path for path in paths if path.relative_to(options.runs).parts[-5:-4] != (FETCHED,)]
+    found = [path.parent for path in own if path.absolute().parts[-3] != "debug"]
     if options.experiment is not None:
         found = [path for path in found if options.experiment in _experiments(path)]
     if not found:

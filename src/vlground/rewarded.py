@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas
 
-TASKS = ("sampling", "scoring", "rejection_sampling")
+TASKS = ("sampling", "scoring", "rejection_sampling", "claim_checking", "branch_checking")
 SPACE = "reward"
 MOST = 100  # winners in the table
 NOUN_COLUMNS = ("noun", "captions", "images", "undetected", "presence")
