@@ -14,26 +14,24 @@ All lie in 0..1 for maps in 0..1; lower is better for wdp and pg_uncertainty onl
 is not public and its equations are only known from pictures, hence "reconstructed".
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import expm1, hypot, inf, isfinite, nan
-from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from math import expm1, hypot, inf, nan
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 from torch import Tensor
 
 from vlground.errors import VlgroundError
-from vlground.geometry import box_to_slices, merge_boxes
-from vlground.metrics.peaks import argmax_set, find_peaks, margin, uncertain
+from vlground.metrics.activations import Activation, as_array, room
+from vlground.metrics.peaks import Peaks, margin, uncertain
+from vlground.metrics.regions import Boxes, Region
 
 # Score -> its worst value, which `empty_map=worst` gives to a map that cannot be scored.
 _WORST = dict.fromkeys(["pointing_game", "iou_soft", "iou_binary", "dice_soft", "dice_binary"], 0.0)
 _WORST |= {"wdp_soft": 1.0, "wdp_binary": 1.0, "io_ratio": 0.0, "pg_uncertainty": 1.0}
 _WORST |= {"io_lift": 0.0, "n_peaks": 0.0, "margin": -1.0}
 SCORES = (*_WORST, "area")  # the names of all scores
-_Boxes: TypeAlias = Tensor | np.ndarray | list[Any]
-_Scores: TypeAlias = dict[str, float]
-_BETWEEN = {"manhattan": np.add, "euclidean": np.hypot, "chebyshev": np.maximum}
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ class QGroundCAM:
 
 def q_groundcam(
     maps: Tensor,
-    boxes: Sequence[_Boxes],
+    boxes: Sequence[Boxes],
     options: QGroundCAM = QGroundCAM(),
     constant: bool = False,
 ) -> dict[str, np.ndarray]:
@@ -148,157 +146,152 @@ def q_groundcam(
     """
     if maps.ndim != 3 or len(maps) != len(boxes):
         raise ValueError(f"maps {tuple(maps.shape)} and {len(boxes)} boxes: expected (n, H, W), n")
-    # Half precision is too coarse for sums; one map at a time stays in the CPU's cache.
-    arrays = (maps.detach() if maps.element_size() > 2 else maps.detach().float()).cpu().numpy()
+    arrays = as_array(maps)
     n, height, width = arrays.shape
     result = {name: np.full(n, nan) for name in SCORES}
     degenerate, flag = np.zeros(n, dtype=bool), np.full(n, "", dtype="<U12")
-    both = np.empty((2, height, width), dtype=np.result_type(arrays.dtype, np.float32))
+    both = room(arrays)
     for i in range(n):
-        reason = _normalise(arrays[i], both[0], options, constant)
-        region = _Region.of(boxes[i], height, width, options)
-        degenerate[i] = reason not in ("", "uniform")
-        if isinstance(region, str):
-            flag[i] = region
-            continue
-        if degenerate[i]:
-            flag[i] = reason
-            scores = _worst(region, options) if options.empty_map == "worst" else {}
-        else:
-            scores = _score(both, region, options, uniform=reason == "uniform")
-        for name, value in scores.items():
-            result[name][i] = value
+        activation = Activation.of(arrays[i], both, options.normalise, constant)
+        region = Region.of(boxes[i], height, width, options.box_merge, options.box_edge)
+        degenerate[i] = isinstance(activation, str)
+        flag[i] = next((why for why in (region, activation) if isinstance(why, str)), "")
+        for name in SCORES:
+            result[name][i] = score(name, activation, region, options)
     return {**result, "degenerate": degenerate, "flag": flag}
 
 
-def _normalise(raw: np.ndarray, out: np.ndarray, options: QGroundCAM, constant: bool) -> str:
-    """Write the normalised map into `out`; "" or "uniform", or why the map cannot be scored."""
-    low, high = (raw.min(), raw.max()) if raw.size else (nan, nan)
-    if not (low > -1e38 and high < 1e38):  # nor NaN; beyond, max - min overflows
-        return "not_finite"
-    if high <= 0:
-        return "not_positive"
-    if low == high:
-        out.fill(1.0)
-        return "uniform" if constant else "constant"
-    if options.normalise == "minmax":
-        # Dividing, not multiplying by a reciprocal: the maximum is exactly 1.
-        np.divide(np.subtract(raw, low, out=out), high - low, out=out)
-    else:
-        np.maximum(np.divide(raw, high if options.normalise == "max" else 1, out=out), 0, out=out)
-    return ""
+def score(
+    name: str, activation: Activation | str, region: Region | str, options: QGroundCAM
+) -> float:
+    """One score of one sample.
+
+    Args:
+        name: One of `SCORES`.
+        activation: Its map normalised as `options` say, or why there is none.
+        region: Its boxes merged as `options` say, or why there is none.
+        options: The metric's choices.
+
+    Returns:
+        The score; NaN where `q_groundcam` says so.
+    """
+    if isinstance(region, str):
+        return nan
+    if isinstance(activation, str):
+        return _worst(name, region, options) if options.empty_map == "worst" else nan
+    return _FORMULAS[name](activation, region, options)
 
 
-@dataclass(frozen=True, eq=False)
-class _Region:
-    """The truth's pixels: rectangles `(y0, x0, y1, x1)`, their union M `(H, W)` bool, and ΣM."""
-
-    rects: list[tuple[int, int, int, int]]
-    mask: np.ndarray
-    pixels: int
-
-    @classmethod
-    def of(cls, boxes: _Boxes, height: int, width: int, options: QGroundCAM) -> "_Region | str":
-        """Merge, clip and rasterise boxes, or say why nothing is left of them."""
-        array = boxes.detach().cpu() if isinstance(boxes, Tensor) else boxes
-        given = np.asarray(array, dtype=np.float64).reshape(-1, 4).tolist()
-        extended = [b for b in given if b[0] < b[2] and b[1] < b[3] and all(map(isfinite, b))]
-        seen = [b for b in extended if b[2] > 0 and b[3] > 0 and b[0] < width and b[1] < height]
-        if not seen:
-            return "box_outside" if extended else "box_empty" if given else "no_box"
-        if options.box_merge == "merged":
-            seen = merge_boxes(seen).tolist()
-        rects, mask = [], np.zeros((height, width), dtype=bool)
-        for box in seen:
-            rows, columns = box_to_slices(box, height, width, options.box_edge)
-            if rows.start < rows.stop and columns.start < columns.stop:
-                rects.append((rows.start, columns.start, rows.stop, columns.stop))
-                mask[rows, columns] = True
-        return cls(rects, mask, int(np.count_nonzero(mask))) if rects else "box_empty"
-
-    def distance(self, metric: str) -> np.ndarray:
-        """D, `(H, W)` distance in pixels to the nearest pixel of the region, 0 inside."""
-        nearest = np.full(self.mask.shape, inf)
-        for y0, x0, y1, x1 in self.rects:
-            dy, dx = _gap(y0, y1, len(nearest))[:, None], _gap(x0, x1, len(nearest[0]))
-            np.minimum(nearest, _BETWEEN[metric](dy, dx), out=nearest)
-        return nearest
+def _sums(activation: Activation, region: Region, options: QGroundCAM) -> list[list[float]]:
+    """ΣA, ΣA·M and ΣA·D of the soft and of the binary map."""
+    how = options.wdp_distance, options.threshold, options.threshold_strict
+    return activation.sums(region, *how)
 
 
-def _gap(first: int, last: int, size: int) -> np.ndarray:
-    """`(size,)` steps from each of `0 … size - 1` to the nearest of `first … last - 1`."""
-    i = np.arange(size, dtype=np.float64)
-    return np.maximum(np.maximum(first - i, i - last + 1), 0)
+def _area(activation: Activation, region: Region, options: QGroundCAM) -> float:
+    return region.pixels / region.mask.size
 
 
-def _sums(both: np.ndarray, region: _Region, metric: str) -> np.ndarray:
-    """`(2, 3)` ΣA, ΣA·M and ΣA·D of the soft and of the binary map `(2, H, W)`."""
-    if metric == "manhattan" and len(region.rects) == 1:
-        # D = dy + dx: row sums are all it takes, in single precision (BLAS); rows add up in double.
-        (y0, x0, y1, x1), (height, width) = region.rects[0], region.mask.shape
-        dx, ones = _gap(x0, x1, width).astype(both.dtype), np.ones(width, dtype=both.dtype)
-        dy, rows = _gap(y0, y1, height), np.matmul(both, ones).astype(np.float64)
-        inside = np.matmul(both[:, y0:y1, x0:x1], ones[x0:x1]).sum(axis=1, dtype=np.float64)
-        sideways = np.matmul(both, dx).sum(axis=1, dtype=np.float64)
-        sums = np.stack([rows.sum(axis=1), inside, rows @ dy + sideways], axis=1)
-    else:
-        weights = np.stack([np.ones(region.mask.shape), region.mask, region.distance(metric)])
-        sums = np.matmul(both.reshape(2, -1).astype(np.float64), weights.reshape(3, -1).T)
-    sums[:, 1] = np.minimum(sums[:, 1], sums[:, 0])  # rounding must not put more inside than exists
-    return sums
+def _io_ratio(activation: Activation, region: Region, options: QGroundCAM) -> float:
+    total, inside, _ = _sums(activation, region, options)[0]
+    return inside / total  # the soft map's maximum is positive, so is ΣA
 
 
-def _score(both: np.ndarray, region: _Region, options: QGroundCAM, uniform: bool) -> _Scores:
-    """All scores of the normalised map `both[0]`; `both[1]` is room for the binary one."""
-    soft, threshold = both[0], options.threshold
-    np.copyto(both[1], soft > threshold if options.threshold_strict else soft >= threshold)
-    sums = _sums(both, region, options.wdp_distance).tolist()
-    pixels, s = region.pixels, options.smooth
-    scores = {"area": pixels / region.mask.size}
-    for kind, (total, inside, penalty) in zip(("soft", "binary"), sums, strict=True):
-        scores[f"iou_{kind}"] = (inside + s) / (total + pixels - inside + s)
-        scores[f"dice_{kind}"] = (2 * inside + s) / (total + pixels + s)
-        scores[f"wdp_{kind}"] = _wdp([total, inside, penalty], region, options)
-    scores["io_ratio"] = sums[0][1] / sums[0][0]  # the soft map's maximum is positive, so is ΣA
-    scores["io_lift"] = scores["io_ratio"] / scores["area"]
-    if uniform:  # one plateau over all of the map: no place of it is a peak
-        return {**scores, "pointing_game": scores["area"], "n_peaks": 0.0}
-    return {**scores, **_maxima(soft, region, options)}
+def _iou(sums: list[float], region: Region, options: QGroundCAM) -> float:
+    (total, inside, _), s = sums, options.smooth
+    return (inside + s) / (total + region.pixels - inside + s)
 
 
-def _wdp(sums: list[float], region: _Region, options: QGroundCAM) -> float:
+def _dice(sums: list[float], region: Region, options: QGroundCAM) -> float:
+    (total, inside, _), s = sums, options.smooth
+    return (2 * inside + s) / (total + region.pixels + s)
+
+
+def _wdp(sums: list[float], region: Region, options: QGroundCAM) -> float:
     """Weighted distance penalty; NaN of a map without any activation, which has no distance."""
     total, inside, penalty = sums
     if total <= 0:
         return nan
     if options.wdp_unit == "diagonal":
         penalty /= hypot(*region.mask.shape)
-    return {
-        "mass": penalty / (penalty + inside),  # D >= 1 px outside, so that not both can be 0
-        "area": penalty / (penalty + region.pixels),
-        "exponential": -expm1(-penalty / region.pixels),
-        "mean": penalty / total,
-    }[options.wdp_normalisation]
+    if options.wdp_normalisation == "mass":
+        return penalty / (penalty + inside)  # D >= 1 px outside, so that not both can be 0
+    if options.wdp_normalisation == "area":
+        return penalty / (penalty + region.pixels)
+    if options.wdp_normalisation == "exponential":
+        return -expm1(-penalty / region.pixels)
+    return penalty / total
 
 
-def _maxima(values: np.ndarray, region: _Region, options: QGroundCAM) -> _Scores:
-    """Pointing game and what depends on peaks."""
-    tied = region.mask[argmax_set(values, options.tie_tolerance)]
-    game = {"expected": tied.mean(), "any": tied.any(), "first": tied[0], "all": tied.all()}
-    unit = hypot(*values.shape) if options.peak_unit == "diagonal" else 1.0
-    peaks = find_peaks(values, options.peak_threshold, options.peak_distance * unit)
-    scores = {"pointing_game": float(game[options.tie]), "n_peaks": float(len(peaks.values))}
-    if len(peaks.values):
-        inside = region.mask[peaks.rows, peaks.cols]
-        scores["margin"] = margin(peaks.values, inside)
-        scores["pg_uncertainty"] = float(uncertain(peaks.values, inside, options.tie_tolerance))
-    return scores
+def _pointing_game(activation: Activation, region: Region, options: QGroundCAM) -> float:
+    if activation.uniform:
+        return _area(activation, region, options)
+    tied = region.mask[activation.tied(options.tie_tolerance)]
+    if options.tie == "first":
+        return float(tied[0])
+    return float({"expected": tied.mean, "any": tied.any, "all": tied.all}[options.tie]())
 
 
-def _worst(region: _Region, options: QGroundCAM) -> _Scores:
+def _peaks(activation: Activation, region: Region, options: QGroundCAM) -> Peaks | None:
+    """Peaks; None of a uniform map: one plateau over all of it, so that no place is a peak."""
+    if activation.uniform:
+        return None
+    unit = hypot(*region.mask.shape) if options.peak_unit == "diagonal" else 1.0
+    return activation.peaks(options.peak_threshold, options.peak_distance * unit)
+
+
+def _n_peaks(activation: Activation, region: Region, options: QGroundCAM) -> float:
+    peaks = _peaks(activation, region, options)
+    return 0.0 if peaks is None else float(len(peaks.values))
+
+
+def _margin(activation: Activation, region: Region, options: QGroundCAM) -> float:
+    peaks = _peaks(activation, region, options)
+    if peaks is None or not len(peaks.values):
+        return nan
+    return margin(peaks.values, region.mask[peaks.rows, peaks.cols])
+
+
+def _pg_uncertainty(activation: Activation, region: Region, options: QGroundCAM) -> float:
+    peaks = _peaks(activation, region, options)
+    if peaks is None or not len(peaks.values):
+        return nan
+    inside = region.mask[peaks.rows, peaks.cols]
+    return float(uncertain(peaks.values, inside, options.tie_tolerance))
+
+
+def _of(which: int, formula: "_OfSums") -> "_Formula":
+    """A formula of the sums of the soft (0) or of the binary map (1)."""
+    return lambda activation, region, options: formula(
+        _sums(activation, region, options)[which], region, options
+    )
+
+
+_OfSums = Callable[[list[float], Region, QGroundCAM], float]
+_Formula = Callable[[Activation, Region, QGroundCAM], float]
+_FORMULAS: Mapping[str, _Formula] = {
+    "pointing_game": _pointing_game,
+    "iou_soft": _of(0, _iou),
+    "iou_binary": _of(1, _iou),
+    "dice_soft": _of(0, _dice),
+    "dice_binary": _of(1, _dice),
+    "wdp_soft": _of(0, _wdp),
+    "wdp_binary": _of(1, _wdp),
+    "io_ratio": _io_ratio,
+    "pg_uncertainty": _pg_uncertainty,
+    "io_lift": lambda *three: _io_ratio(*three) / _area(*three),
+    "n_peaks": _n_peaks,
+    "margin": _margin,
+    "area": _area,
+}
+
+
+def _worst(name: str, region: Region, options: QGroundCAM) -> float:
     """What a degenerate map scores with `empty_map=worst`."""
-    scores = {**_WORST, "area": region.pixels / region.mask.size}
-    if options.wdp_normalisation == "mean":  # not bounded by 1: all activation in the far corner
+    if name == "area":
+        return region.pixels / region.mask.size
+    if name.startswith("wdp") and options.wdp_normalisation == "mean":
+        # Not bounded by 1: all activation in the far corner.
         far = float(region.distance(options.wdp_distance).max())
-        scores["wdp_soft"] = scores["wdp_binary"] = _wdp([1.0, 0.0, far], region, options)
-    return scores
+        return _wdp([1.0, 0.0, far], region, options)
+    return _WORST[name]

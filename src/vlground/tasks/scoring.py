@@ -6,7 +6,7 @@ Maps are scored by the suite, decisions by the matrix. The task and whoever else
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 import numpy as np
@@ -28,6 +28,7 @@ from vlground.metrics.matrix import cells, rightness
 from vlground.metrics.statistics import bootstrap_means
 from vlground.store import Evidence
 from vlground.tasks.masked import score_shown, shown
+from vlground.tasks.resolution import at_resolution
 
 T = TypeVar("T")
 
@@ -200,16 +201,8 @@ def score_maps(
     Returns:
         `(n,)` columns, see `q_groundcam`.
     """
-    native = maps
-    options = metric
-    if metric.resize_order == "normalise_first" and metric.normalise != "none":
-        native = _normalised(maps, metric.normalise)
-        options = replace(metric, normalise="none")
-    pixels = frame.grid_to_pixels(native, metric.resolution, metric.resize, metric.resize_clip)
-    fill = _degenerate(maps)
-    spoilt = fill.isfinite() | fill.isnan()
-    pixels[spoilt] = fill[spoilt, None, None].to(pixels.dtype)
-    return q_groundcam(pixels, _move(boxes, frame, metric, maps.shape), options, constant)
+    pixels, moved, options = at_resolution(maps, frame, boxes, metric)
+    return q_groundcam(pixels, moved, options, constant)
 
 
 def decisions(
@@ -267,29 +260,3 @@ def overlay_of(sample: Sample, evidence: Evidence, mask: Mask | None = None) -> 
     weights = None if mask is None else shown(mask, grid, frame, sample)[0]
     pixels = frame.grid_to_pixels(grid[None])[0] if weights is None else weights
     return plots.overlay(load_image(sample.image), pixels.numpy(), sample.boxes)
-
-
-def _degenerate(maps: Tensor) -> Tensor:
-    """What stands for each degenerate map (NaN, 0 or 1 everywhere), and infinity for the others."""
-    low, high = maps.amin(dim=(1, 2)), maps.amax(dim=(1, 2))
-    fill = torch.full_like(low, torch.inf)
-    fill[low == high] = 1.0
-    fill[high <= 0] = 0.0
-    fill[~torch.isfinite(maps).all(dim=2).all(dim=1)] = torch.nan
-    return fill
-
-
-def _normalised(maps: Tensor, how: str) -> Tensor:
-    low = maps.amin(dim=(1, 2), keepdim=True)
-    high = maps.amax(dim=(1, 2), keepdim=True)
-    return (maps - low) / (high - low) if how == "minmax" else (maps / high).clamp(min=0)
-
-
-def _move(
-    boxes: Sequence[np.ndarray], frame: Frame, metric: QGroundCAM, shape: torch.Size
-) -> list[np.ndarray]:
-    if metric.resolution == "input":
-        return [frame.boxes_to_input(box) for box in boxes]
-    if metric.resolution == "native":
-        return [frame.boxes_to_grid(box, shape[1], shape[2]) for box in boxes]
-    return list(boxes)
