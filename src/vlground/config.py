@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+import torch
+from torch import nn
+
 from vlground.contracts import CAM, Captioner, Detector, Judge, Mask, Scorer, SentenceScorer
 from vlground.data.sample import DataSet, Sample, manifest
 from vlground.errors import VlgroundError
@@ -13,6 +16,9 @@ from vlground.store import checksums
 from vlground.weights import pinned, unidentified
 
 Node = Mapping[str, Any]
+
+_KEPT = 2  # models: a sweep may compare two with every CAM in turn
+_kept: dict[str, tuple[Scorer, object]] = {}  # the one used last at the end
 
 
 def build(node: Node) -> Any:  # noqa: ANN401 - what `_target_` makes
@@ -33,7 +39,10 @@ def build(node: Node) -> Any:  # noqa: ANN401 - what `_target_` makes
 
 
 def build_scorer(node: Node) -> Scorer:
-    """The scorer of a model node; the last one stays loaded between the cells of a sweep.
+    """The scorer of a model node, frozen; the last two stay loaded between the cells of a sweep.
+
+    Whoever trains builds one of his own, see `build`. One whose weights were changed all the same
+    (converted to another precision, say) is not handed out again.
 
     Raises:
         VlgroundError: If it cannot be built, or loading it brought newer weights than those that
@@ -42,7 +51,7 @@ def build_scorer(node: Node) -> Scorer:
     if not node:
         raise VlgroundError("model=none: this task needs a model")
     before = None if unidentified(node) else checksums(node)
-    scorer = _scorer(json.dumps(pinned(node), sort_keys=True))
+    scorer = _scorer(json.dumps([pinned(node), before], sort_keys=True))
     after = checksums(node)
     if before is not None and before != after:
         changed = ", ".join(f"model.{name}" for name in after if after[name] != before.get(name))
@@ -105,10 +114,30 @@ def load_weights(node: Node) -> None:
         build_scorer(node)
 
 
-@lru_cache(maxsize=1)
-def _scorer(node: str) -> Scorer:
-    scorer: Scorer = build(json.loads(node))
-    return scorer.eval().requires_grad_(False)
+def _scorer(key: str) -> Scorer:
+    scorer, state = _kept.pop(key, (None, None))
+    if scorer is None or _state(scorer) != state:
+        scorer = None  # before another one is loaded
+        while len(_kept) >= _KEPT:
+            del _kept[next(iter(_kept))]
+        with torch.inference_mode(False):  # a CAM may want gradients of it later
+            scorer = build(json.loads(key)[0])
+        assert isinstance(scorer, Scorer)
+        scorer.eval().requires_grad_(False)
+        state = _state(scorer)
+    _kept[key] = scorer, state
+    return scorer
+
+
+def _state(scorer: nn.Module) -> object:
+    """What tells whether weights were written to, converted or thawed, or a hook was left."""
+    weights = [(w.dtype, w._version, w.requires_grad) for w in scorer.parameters()]
+    buffers = [buffer.dtype for buffer in scorer.buffers()]
+    hooks = [
+        (len(part._forward_hooks), len(part._forward_pre_hooks), len(part._backward_hooks))
+        for part in scorer.modules()
+    ]
+    return weights, buffers, hooks, any(part.training for part in scorer.modules())
 
 
 @lru_cache(maxsize=4)

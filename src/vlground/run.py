@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -23,8 +22,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf
 
+from vlground import devices, sweeps
 from vlground.errors import ImpossiblePairError, VlgroundError
 from vlground.labels import CELLS
+from vlground.options import CONF as CONF
 
 if TYPE_CHECKING:
     from vlground.cell import Cell
@@ -32,14 +33,18 @@ if TYPE_CHECKING:
 log = logging.getLogger("vlground")
 
 _PACKAGE = Path(__file__).parent
-# The wheel carries conf/ inside the package; in a checkout it lies two folders up.
-CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf") if path.is_dir())
 
 # `${miniature:mini_blip}`: where the wheel keeps that folder. Registered on import, because the
 # processes of a launcher import this module and call `job`.
 OmegaConf.register_new_resolver(
     "miniature", lambda name: str(_PACKAGE / "miniatures" / name), replace=True
 )
+# Of hydra/launcher=joblib_gpu: one job a GPU.
+OmegaConf.register_new_resolver("gpus", lambda: len(devices.gpus()), replace=True)
+OmegaConf.register_new_resolver("gpu_of_worker", devices.gpu_of_worker, replace=True)
+
+# conf/hydra/launcher/joblib.yaml has the name of the plugin's own, and may be held against it.
+warnings.filterwarnings("ignore", "(?s).*is validated against ConfigStore schema with the same")
 
 
 _SECRET = re.compile("key|secret|password|authorization", re.IGNORECASE)
@@ -47,18 +52,15 @@ _SECRET = re.compile("key|secret|password|authorization", re.IGNORECASE)
 # Flags of what is asked again: of judges, and of servers that write captions.
 _UNANSWERED = ("error: ", "refusal", "time-out", "connection")
 
-# What became of the cells of this process, for the last line of a sweep.
-_cells: Counter[str] = Counter()
-
 
 def main() -> None:
     """Entry point of `vlground` and `python -m vlground`."""
     _refuse_secrets(sys.argv[1:])
+    sweeps.check_launcher(sys.argv[1:])
     try:
         job()
     finally:
-        if _cells.total() > 1:
-            log.info("%s", ", ".join(f"{count} {what}" for what, count in _cells.items()))
+        sweeps.end()
 
 
 def _refuse_secrets(arguments: Sequence[str]) -> None:
@@ -88,7 +90,9 @@ def job(config: DictConfig) -> float | None:
     # As with `python -m`: your own `_target_: my_package.Mine` is found in the current folder.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    if threading.current_thread() is threading.main_thread():
+    # A launcher that handles it itself (submitit: to queue the job again) is left to do so.
+    untouched = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if untouched and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)
     try:
         return execute(config, multirun)
@@ -96,10 +100,14 @@ def job(config: DictConfig) -> float | None:
         if not multirun:
             raise CompactHydraException(str(error)) from error
         log.warning("%s", error)
-        _cells["impossible"] += 1
         return None
     except VlgroundError as error:
         raise CompactHydraException(str(error)) from error
+    except Exception as error:
+        if not multirun:
+            raise
+        # Of an error of any kind only words come back whole from a launcher's process.
+        raise CompactHydraException(f"{type(error).__name__}: {error}") from error
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -121,44 +129,66 @@ def execute(config: DictConfig, multirun: bool = False) -> float | None:
     Raises:
         VlgroundError: Whatever the user can mend, in one line; `error.txt` has the traceback.
     """
-    from hydra.utils import get_class
-
-    from vlground.cell import Cell
-
-    cell = Cell.of(config, HydraConfig.get())
+    cell = _cell_of(config)
     if multirun and cell.node["trainer"].get("strategy", "auto") != "auto":
         name = cell.node["trainer"]["strategy"]
         raise VlgroundError(f"trainer.strategy={name}: not in a sweep; use hydra/launcher=joblib")
     try:
-        cell.identify()
-        results = cell.results()
-        if results is not None:
-            log.info("%s: done already%s, %s", cell.title, unanswered(results), cell.directory)
-            _cells["done already"] += 1
-            if not cell.node["sweep"]["dry_run"]:
-                cell.join_experiment(results)
-        elif cell.node["sweep"]["dry_run"]:
-            away = cell.weights_missing  # whether CAM and model go together is not known then
-            if not away:
-                get_class(cell.node["task"]["_target_"]).check(cell.node)
-            log.info("%s: to do%s", cell.title, ", its weights are not here" if away else "")
-            _cells["to do"] += 1
-            return None
-        else:
-            with cell.recorded():
-                results = compute(cell)
-                log.info("%s: %s  %s", cell.title, summary(results), cell.directory)
-            _cells["done now"] += 1
+        outcome, results = _carry_out(cell)
     except ImpossiblePairError as error:
         cell.forget()
+        sweeps.ended("impossible", cell.title, told=f"impossible, {error}")
         raise ImpossiblePairError(f"{cell.title}: impossible, {error}") from error
     except Exception as error:
-        _cells["failed"] += 1
         cell.write_error(error)
         log.error("%s: %s", cell.title, error)
+        sweeps.ended("failed", cell.title, cell.directory, str(error))
         raise
-    score = results["scores"].get("io_ratio", results["scores"].get("judge_score"))
+    told = summary(results) if outcome == "done now" else ""
+    sweeps.ended(outcome, cell.title, cell.directory, told)
+    scores = results.get("scores", {})
+    score = scores.get("io_ratio", scores.get("judge_score"))
     return None if score is None else float(score["value"])
+
+
+def _cell_of(config: DictConfig) -> "Cell":
+    from vlground.cell import Cell
+
+    hydra = HydraConfig.get()
+    try:
+        return Cell.of(config, hydra)
+    except VlgroundError as error:
+        overrides = " ".join(hydra.overrides.task)
+        sweeps.ended("failed", overrides, told=str(error))
+        if hydra.mode.name == "MULTIRUN":  # of which only the first failure is told at the end
+            log.error("%s: %s", overrides, error)
+        raise
+
+
+def _carry_out(cell: "Cell") -> tuple[str, dict[str, Any]]:
+    """What became of a cell, and its results if there are any."""
+    from hydra.utils import get_class
+
+    from vlground import tracking
+
+    cell.identify()
+    results, dry_run = cell.results(), cell.node["sweep"]["dry_run"]
+    if results is not None:
+        log.info("%s: done already%s, %s", cell.title, unanswered(results), cell.directory)
+        if not dry_run:
+            cell.join_experiment(results)
+            tracking.again(cell)
+        return "done already", results
+    if dry_run:
+        away = cell.weights_missing  # whether CAM and model go together is not known then
+        if not away:
+            get_class(cell.node["task"]["_target_"]).check(cell.node)
+        log.info("%s: to do%s", cell.title, ", its weights are not here" if away else "")
+        return "to do", {}
+    with cell.recorded():
+        results = compute(cell)
+        log.info("%s: %s  %s", cell.title, summary(results), cell.directory)
+    return "done now", results
 
 
 def compute(cell: "Cell") -> dict[str, Any]:
@@ -167,7 +197,7 @@ def compute(cell: "Cell") -> dict[str, Any]:
     import torch
     from hydra.utils import get_class
 
-    from vlground.callbacks import finish, log_results
+    from vlground.callbacks import finish, keep_files, log_results
     from vlground.config import build
     from vlground.rewarded import is_shown
 
@@ -194,6 +224,8 @@ def compute(cell: "Cell") -> dict[str, Any]:
                 shown = cell.whole(task.table[is_shown(task.table, figures)])
                 log_results(logger, results, shown.to_dict("records"), figures)
             cell.write(results, task.table)
+            if logger is not None:
+                keep_files(logger, cell)
     finally:
         if logger is not None:
             finish(logger)

@@ -1,13 +1,13 @@
 """Batches of images with all their texts, for `predict_step`; and batches of stored evidence."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Self
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from vlground.data.images import load_image
 from vlground.data.sample import Sample
@@ -89,15 +89,64 @@ class ImageBatches(Dataset[Batch]):
         return replace(batch, owner=torch.tensor(owner, dtype=torch.long), pixels=stacked)
 
 
+class ClaimedBatches(Sampler[int]):
+    """Numbers of the batches that this process is to make; others are skipped.
+
+    Each is claimed when it is asked for, so that processes with the same batches share them out.
+
+    Args:
+        batches: Samples of each.
+        claim: Whether this process is to make the evidence of some samples.
+    """
+
+    def __init__(
+        self, batches: Sequence[Sequence[Sample]], claim: Callable[[Sequence[Sample]], bool]
+    ) -> None:
+        self.batches = batches
+        self.claim = claim
+
+    def __len__(self) -> int:
+        """At most so many."""
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[int]:
+        return (number for number, batch in enumerate(self.batches) if self.claim(batch))
+
+
 def image_loader(
-    samples: Sequence[Sample], preprocess: Preprocess, batch_size: int, num_workers: int
+    samples: Sequence[Sample],
+    preprocess: Preprocess,
+    batch_size: int,
+    num_workers: int,
+    claim: Callable[[Sequence[Sample]], bool] | None = None,
 ) -> DataLoader[Batch]:
-    """Load samples for a model, each image once a batch; `batch_size` counts samples."""
+    """Load samples for a model, each image once a batch.
+
+    Args:
+        samples: In the data set's order, those of one image together.
+        preprocess: The scorer's.
+        batch_size: Samples, not images.
+        num_workers: Processes that load images.
+        claim: See `ClaimedBatches`; None: all batches are wanted.
+    """
     batches = ImageBatches(samples, preprocess, batch_size)
-    return DataLoader(batches, batch_size=None, num_workers=num_workers)
+    flat = [[sample for group in batch for sample in group] for batch in batches.batches]
+    sampler = None if claim is None else ClaimedBatches(flat, claim)
+    return DataLoader(batches, batch_size=None, num_workers=num_workers, sampler=sampler)
 
 
-def evidence_loader(samples: Sequence[Sample], batch_size: int = 64) -> DataLoader[Sample]:
-    """Hand out samples in lists, for scoring what is stored; no image is loaded."""
+def evidence_loader(
+    samples: Sequence[Sample],
+    batch_size: int = 64,
+    claim: Callable[[Sequence[Sample]], bool] | None = None,
+) -> DataLoader[Sample]:
+    """Hand out samples in lists; no image is loaded.
+
+    Args:
+        samples: Whose evidence is scored, or made by somebody who loads images.
+        batch_size: Samples a list.
+        claim: See `ClaimedBatches`; None: all batches are wanted.
+    """
     chunks = [list(samples[i : i + batch_size]) for i in range(0, len(samples), batch_size)]
-    return DataLoader(chunks, batch_size=None)  # type: ignore[arg-type]
+    sampler = None if claim is None else ClaimedBatches(chunks, claim)
+    return DataLoader(chunks, batch_size=None, sampler=sampler)  # type: ignore[arg-type]

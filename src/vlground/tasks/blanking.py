@@ -45,16 +45,25 @@ class Blanking:
             pairs: `n` samples, each with `(h, w)` bool of what is blanked; n >= 1.
         """
         keys = [digest([s.key, np.packbits(mask).tobytes().hex()]) for s, mask in pairs]
-        missing = [place for place, key in enumerate(keys) if key not in self.store]
-        for start in range(0, len(missing), _TOGETHER):
-            part = missing[start : start + _TOGETHER]
-            images = list(blanked([pairs[place] for place in part]))
-            found = logits_of(self.load().to(self.device), images, self.device)
-            made = zip((keys[place] for place in part), found, strict=True)
-            self.store.append((key, {"logits": one}) for key, one in made)
-        if missing:
-            self.store.refresh()
+        asked = dict(zip(keys, pairs, strict=True))
+        while missing := [key for key in asked if key not in self.store]:
+            try:
+                self._make(missing, asked)
+            finally:
+                self.store.release()
+            self.store.wait()
         return np.stack([np.array(self.store[key]["logits"]) for key in keys])
+
+    def _make(self, keys: Sequence[str], asked: Mapping[str, tuple[Sample, np.ndarray]]) -> None:
+        """Answer what no other process answers."""
+        for start in range(0, len(keys), _TOGETHER):
+            part = keys[start : start + _TOGETHER]
+            if not self.store.take(part):
+                continue
+            images = list(blanked([asked[key] for key in part]))
+            found = logits_of(self.load().to(self.device), images, self.device)
+            made = zip(part, found, strict=True)
+            self.store.append((key, {"logits": one}) for key, one in made)
 
 
 def suspects_of(

@@ -46,6 +46,10 @@ class _OfCaptions(ImageEvidence):
         key = self.sampling.key(sample)
         return key not in self.store and bool(_written(self.sampling.captions(sample)))
 
+    def keys(self, sample: Sample) -> list[str]:
+        """Of an image and its candidates."""
+        return [self.sampling.key(sample)]
+
     def of(self, sample: Sample) -> Evidence | None:
         """What is stored of an image's candidates; None: nothing."""
         key = self.sampling.key(sample)

@@ -65,7 +65,7 @@ class Classification(EpochTraining):
         Raises:
             VlgroundError: If the model is no classifier, or a label is none of its classes.
         """
-        scorer = build_scorer(cell.node["model"])
+        scorer = build(cell.node["model"])  # of its own: it is trained in place
         if not isinstance(scorer, ImageClassifier):
             raise VlgroundError(f"model={cell.choices['model']}: no classifier")
         data = build(cell.node["task"]["data"])

@@ -86,7 +86,8 @@ class Drawing(lightning.LightningModule):
         reasons = {sample.key: unanswerable(self.scorer, self.cam, sample) for sample in mine}
         self.store.append((key, {"skipped": reason}) for key, reason in reasons.items() if reason)
         askable = [sample for sample in mine if not reasons[sample.key]]
-        return image_loader(askable, self.scorer.preprocess, self.batch_size, self.num_workers)
+        options = self.scorer.preprocess, self.batch_size, self.num_workers
+        return image_loader(askable, *options, claim=self._claim)
 
     def predict_step(self, batch: Batch) -> list[tuple[str, Evidence]]:
         """Draw the maps of a batch."""
@@ -116,22 +117,34 @@ class Drawing(lightning.LightningModule):
     def _share(self) -> list[Sample]:
         return share_of(self.samples, self.trainer.global_rank, self.trainer.world_size)
 
+    def _claim(self, samples: Sequence[Sample]) -> bool:
+        return self.store.take([sample.key for sample in samples])
+
 
 def predict_all(
     module: lightning.LightningModule, trainer: lightning.Trainer, store: EvidenceStore
 ) -> None:
     """Let all processes make the evidence that is missing, and wait for it.
 
+    What a process of another run makes meanwhile is waited for, and made here if that one gives up.
+
     Args:
-        module: Whose `predict_step` makes it.
+        module: Whose `predict_step` makes it; its loader claims what it hands out.
         trainer: Runs it.
         store: Where it goes to; afterwards it shows the evidence of all processes.
     """
-    trainer.predict(module, return_predictions=False)
-    # Here, because Lightning ends no prediction that had nothing to predict: wait for the other
-    # ranks, so that all evidence is there to be scored.
-    trainer.strategy.barrier()
-    store.refresh()
+    again = True
+    try:
+        while again:
+            trainer.predict(module, return_predictions=False)
+            store.release()  # before waiting: nobody who waits may be waited for
+            # Here, because Lightning ends no prediction that had nothing to predict: wait for the
+            # other ranks, so that all evidence is there to be scored.
+            trainer.strategy.barrier()
+            again = trainer.strategy.reduce_boolean_decision(store.wait(), all=False)
+        store.refresh()
+    finally:
+        store.release()
 
 
 def evidence_of(store: EvidenceStore, sample: Sample) -> Evidence:

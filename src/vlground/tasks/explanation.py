@@ -178,7 +178,8 @@ class Explanation(lightning.LightningModule):
         reasons = {subject.key: self._obstacle(subject.sample) for subject in missing}
         self.store.append((key, {"skipped": reason}) for key, reason in reasons.items() if reason)
         askable = [subject.sample for subject in missing if not reasons[subject.key]]
-        return image_loader(askable, self.scorer.preprocess, self.batch_size, self.num_workers)
+        options = self.scorer.preprocess, self.batch_size, self.num_workers
+        return image_loader(askable, *options, claim=self._claim)
 
     def predict_step(self, batch: Batch) -> list[tuple[str, Evidence]]:
         """Classify a batch and draw its maps."""
@@ -270,6 +271,9 @@ class Explanation(lightning.LightningModule):
         asked = self.cam.asks(sample) or ""
         unknown = asked != sample.text and not self.scorer.knows(asked)
         return f"unknown to the model: {asked}" if unknown else None
+
+    def _claim(self, samples: Sequence[Sample]) -> bool:
+        return self.store.take([self.subjects[sample.id].key for sample in samples])
 
     def _share(self, rank: int, count: int) -> list[Subject]:
         firsts = [subject.sample for subject in self.subjects.values()]

@@ -151,7 +151,8 @@ class FaithfulGrounding(lightning.LightningModule):
         reasons = {sample.key: self.drawing.stored(sample).get("skipped") for sample in missing}
         self.store.append((key, {"skipped": reason}) for key, reason in reasons.items() if reason)
         mapped = [sample for sample in missing if not reasons[sample.key]]
-        return image_loader(mapped, self.scorer.preprocess, self.batch_size, self.num_workers)
+        options = self.scorer.preprocess, self.batch_size, self.num_workers
+        return image_loader(mapped, *options, claim=self._claim)
 
     def predict_step(self, batch: Batch) -> list[tuple[str, Evidence]]:
         """Perturb the images of a batch."""
@@ -209,6 +210,9 @@ class FaithfulGrounding(lightning.LightningModule):
 
     def _share(self) -> list[Sample]:
         return share_of(self.samples, self.trainer.global_rank, self.trainer.world_size)
+
+    def _claim(self, samples: Sequence[Sample]) -> bool:
+        return self.store.take([sample.key for sample in samples])
 
 
 def row_of(sample: Sample, evidence: Mapping[str, Any]) -> dict[str, Any]:

@@ -58,6 +58,10 @@ class ImageEvidence(lightning.LightningModule):
         """Whether evidence of an image is missing."""
         raise NotImplementedError
 
+    def keys(self, sample: Sample) -> list[str]:
+        """What the evidence of an image is stored under."""
+        raise NotImplementedError
+
     def configure_callbacks(self) -> list[lightning.Callback]:
         """What stores the evidence."""
         return [EvidenceWriter(self.store)]
@@ -74,7 +78,10 @@ class ImageEvidence(lightning.LightningModule):
 
     def predict_dataloader(self) -> DataLoader[Sample]:
         """This rank's share of the images of which evidence is missing."""
-        return evidence_loader(self._share(), self.batch_size)
+        return evidence_loader(self._share(), self.batch_size, self._claim)
+
+    def _claim(self, samples: Sequence[Sample]) -> bool:
+        return self.store.take([key for sample in samples for key in self.keys(sample)])
 
     def _share(self) -> list[Sample]:
         missing = [sample for sample in self.images if self.missing(sample)]

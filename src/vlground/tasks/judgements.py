@@ -108,7 +108,15 @@ class Judgements:
         by_key = {asked.key: asked for asked in questions.values()}
         keys = list(by_key)
         mine = keys[trainer.global_rank :: count]
-        self._ask({key: by_key[key] for key in mine if key not in self.store})
+        open_ones = {key: by_key[key] for key in mine if key not in self.store}
+        while open_ones:
+            try:
+                self._ask(open_ones)
+            finally:
+                self.store.release()
+            left = open_ones if self.store.wait() else {}
+            left = {key: asked for key, asked in left.items() if key not in self.store}
+            open_ones = {key: asked for key, asked in left.items() if key not in self.failed}
         trainer.strategy.barrier()
         self.store.refresh()
         for failed in gathered([self.failed], count):
@@ -133,8 +141,7 @@ class Judgements:
         return found | {"models": dict(used.models)}
 
     def _ask(self, questions: Mapping[str, Asked]) -> None:
-        if not questions:
-            return
+        """Ask what no other process asks."""
         started = told = time.monotonic()
         for done, (request, verdict) in enumerate(self.judge.judge(self._requests(questions)), 1):
             if verdict.outcome == "score":
@@ -148,7 +155,8 @@ class Judgements:
                 log.info("judged %d of %d, %.1f a second", done, len(questions), rate)
 
     def _requests(self, questions: Mapping[str, Asked]) -> Iterator[JudgeRequest]:
-        for key, asked in questions.items():
+        for key in self.store.mine(list(questions)):
+            asked = questions[key]
             images: tuple[np.ndarray, ...] = ()
             try:
                 if asked.sample is not None:

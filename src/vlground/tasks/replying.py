@@ -96,6 +96,10 @@ class Replies(ImageEvidence):
         """Whether the answer of a sample is missing."""
         return self.candidates.first_missing(sample, self.prompts[sample.id]) is not None
 
+    def keys(self, sample: Sample) -> list[str]:
+        """Of the answer of a sample."""
+        return self.candidates.keys(sample, self.prompts[sample.id])
+
     def predict_step(self, batch: list[Sample]) -> list[tuple[str, Evidence]]:
         """Have a batch answered."""
         if self.captioner is None:  # here, where each process knows its device

@@ -139,6 +139,10 @@ class Sampling(ImageEvidence):
         """Whether a candidate of an image is missing."""
         return self.candidates.first_missing(sample, self.prompt) is not None
 
+    def keys(self, sample: Sample) -> list[str]:
+        """Of the candidates of an image."""
+        return self.candidates.keys(sample, self.prompt)
+
     def counted(self) -> Mapping[str, int]:
         """Records of a file that became no caption."""
         return {} if self.captioner is None else dict(self.captioner.counts)

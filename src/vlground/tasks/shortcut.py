@@ -154,7 +154,8 @@ class Shortcut(lightning.LightningModule):
             (self.key(s), {"skipped": reasons[s.id]}) for s in missing if reasons[s.id]
         )
         askable = [sample for sample in missing if not reasons[sample.id]]
-        return image_loader(askable, self.scorer.preprocess, self.batch_size, self.num_workers)
+        options = self.scorer.preprocess, self.batch_size, self.num_workers
+        return image_loader(askable, *options, claim=self._claim)
 
     def predict_step(self, batch: Batch) -> list[tuple[str, Evidence]]:
         """Examine a batch."""
@@ -266,6 +267,9 @@ class Shortcut(lightning.LightningModule):
 
     def _share(self) -> list[Sample]:
         return share_of(self.samples, self.trainer.global_rank, self.trainer.world_size)
+
+    def _claim(self, samples: Sequence[Sample]) -> bool:
+        return self.store.take([self.key(sample) for sample in samples])
 
 
 def _strip(images: Sequence[Image.Image]) -> Image.Image:

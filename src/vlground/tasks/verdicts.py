@@ -83,8 +83,17 @@ class Verdicts:
             questions: Of one run.
         """
         open_ones = {q.key: q for q in questions if q not in self}
-        if not open_ones:
-            return
+        while open_ones:
+            try:
+                self._ask(judge, open_ones)
+            finally:
+                self.store.release()
+            left = open_ones if self.store.wait() else {}
+            done = self.failed.keys()
+            open_ones = {key: q for key, q in left.items() if q not in self and key not in done}
+
+    def _ask(self, judge: Judge, open_ones: Mapping[str, Question]) -> None:
+        """Ask what no other process asks."""
         started = told = time.monotonic()
         for done, (request, verdict) in enumerate(judge.judge(self._requests(open_ones)), 1):
             if verdict.outcome == "score":
@@ -96,7 +105,6 @@ class Verdicts:
             if now - told >= _TELL:
                 told, rate = now, done / (now - started)
                 log.info("judged %d of %d, %.1f a second", done, len(open_ones), rate)
-        self.store.refresh()
 
     def check(self, questions: Sequence[Question]) -> None:
         """Make sure that somebody answered: else there is nothing to score, and nothing to keep.
@@ -112,7 +120,8 @@ class Verdicts:
 
     def _requests(self, questions: Mapping[str, Question]) -> Iterator[JudgeRequest]:
         masks = controls(self.mask) | {OWN: self.mask, SHUFFLED: self.mask}
-        for key, question in questions.items():
+        for key in self.store.mine(list(questions)):
+            question = questions[key]
             try:
                 yield _request(key, question, masks[question.setting])
             except ImageError as error:  # readable when its map was drawn
