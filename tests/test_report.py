@@ -8,9 +8,10 @@ import pytest
 
 from tests.cli import command
 from vlground.labels import COLUMNS, MATRIX, MATRIX_COLUMNS
-from vlground.report import collect
+from vlground.report import collect, main
 from vlground.reporting.notes import left_out
 from vlground.reporting.printing import markdown
+from vlground.reporting.rewards import reward_blocks
 from vlground.reporting.tables import order, table, tables
 
 
@@ -152,3 +153,76 @@ def test_a_training_has_no_row_among_maps() -> None:
 def test_no_results_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     output = command("vlground.report", *arguments, cwd=tmp_path, code=1)
     assert output.strip() == f"{arguments[0]}: no results.json under it"
+
+
+def told(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[str, str]:
+    """What the command prints, and what it says beside it."""
+    monkeypatch.setattr("sys.argv", ["vlground-report", *arguments])
+    main()
+    found = capsys.readouterr()
+    return found.out, found.err
+
+
+def test_what_was_published_is_told_without_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = [str(tmp_path), "experiment=vigor_table1", "--format=markdown"]
+    out, err = told(named, monkeypatch, capsys)
+    assert "vigor_table1: ours beside published" in out
+    assert "| 3.24 " in out
+    assert f"{tmp_path}: no results.json under it of experiment=vigor_table1" in err
+    assert not (tmp_path / "report.html").exists()
+    with pytest.raises(SystemExit, match=r"no results\.json under it of experiment=photos"):
+        told([str(tmp_path), "experiment=photos"], monkeypatch, capsys)
+
+
+def test_failed_runs_and_cells_that_nobody_ran_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = tmp_path / "grounding" / "failed"
+    failed.mkdir(parents=True)
+    (failed / "error.txt").write_text("Traceback\nValueError: no such photo\n")
+    sweep = tmp_path / "sweeps" / "one"
+    sweep.mkdir(parents=True)
+    cells = [[f"model=m{number}", "experiment=vigor_table1"] for number in range(10)]
+    (sweep / "cells.json").write_text(json.dumps({"cells": cells, "experiment": "vigor_table1"}))
+    out, err = told([str(tmp_path), "experiment=vigor_table1"], monkeypatch, capsys)
+    assert "grounding/failed: failed: ValueError: no such photo" in err
+    assert "vigor_table1: not run (10): model=m0; model=m1" in err
+    assert "model=m7 and 2 more" in err
+    assert "not run (10)" not in out, "the tables may go into a file"
+
+
+def selection(number: int, normalise: str) -> Any:
+    """Results of task=rejection_sampling."""
+    score = {"value": number / 10, "low": None, "high": None, "n": 9}
+    counts = {"images": 9, "ties": number, "emptied": number, "sentences_removed": 2 * number}
+    return {
+        "task": "rejection_sampling",
+        "choices": {"dataset": "d", "model": f"m{number}"},
+        "identity": {"metric": {"streams": ["nouns"], "normalise": normalise, "refine": "nouns"}},
+        "reward": {"counts": counts},
+        "scores": {"ties": score, "winner/words": score},
+        "counts": {
+            **{"samples": 9, "scored": 8, "skipped": {}, "flagged": {"empty": 1}},
+            "annotations_left_out": {},
+        },
+    }
+
+
+def test_how_winners_came_about_is_a_table_where_there_are_many() -> None:
+    few = reward_blocks([selection(number, "std") for number in range(4)])
+    assert len(few) == 1
+    assert "m3: 9 images, ties 0.300 (3), all tied 0" in "\n".join(few[0].notes)
+    runs = [selection(number, "rank" if number else "std") for number in range(48)]
+    arms, table = reward_blocks(runs)
+    assert len(arms.notes) < 8, "no note a run"
+    assert "not scored, all: 1 of 9 candidates: empty (1)" in arms.notes
+    assert table.caption == "rejection sampling: d: how winners came about"
+    assert len(table.rows) == 48
+    row = dict(zip(table.heads, table.rows[7], strict=True))
+    assert (row["run"], row["chosen"]) == ("m7", "normalise rank")
+    assert (row["ties"], row["sentences removed"]) == ("0.700 (7)", "14")
+    assert list(table.notes) == ["all: streams nouns, pool ? ?, refine nouns."]

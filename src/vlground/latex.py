@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vlground.labels import BASELINES
-from vlground.published import Comparison, Row, signed
+from vlground.published import Comparison, Row
 from vlground.reporting.block import Block
 
 Score = Mapping[str, Any] | None
@@ -59,8 +59,8 @@ def comparison_table(
 
     Args:
         comparison: With one row at least.
-        heads: As `vlground.published.comparison_table` gives them, with the rows.
-        rows: Three a run; the last cells of ours and published are rewritten.
+        heads: As `vlground.reporting.beside.comparison_table` gives them, with the rows.
+        rows: The last cells of ours and published are rewritten.
     """
     names = comparison.scores
     blocks = [row.dataset for row in comparison.rows]
@@ -70,16 +70,22 @@ def comparison_table(
     everyone = [True] * len(blocks)
     best_ours = _best(ours, blocks, everyone, columns)
     best_known = _best(known, blocks, everyone, columns)
-    body = []
+    body: list[list[str]] = []
+    starts = []
+    remaining = iter(rows)
     for place, row in enumerate(comparison.rows):
-        three = rows[3 * place : 3 * place + 3]
-        left = [[escape(cell) for cell in line[: len(heads) - len(names)]] for line in three]
-        published = map(_bold, map(escape, three[1][len(heads) - len(names) :]), best_known[place])
-        body.append([*left[0], *map(_cell, ours[place], best_ours[place])])
-        body.append([*left[1], *published])
-        body.append([*left[2], *(escape(signed(row, name)) for name in names)])
-    starts = [3 * place for place in _starts(blocks)]
-    return tabular(heads, body, len(heads) - len(names) - 1, starts)
+        starts.append(len(body))
+        kinds = ("published",) if row.results is None else ("ours", "published", "difference")
+        for kind in kinds:
+            line = next(remaining)
+            cells = list(map(escape, line[len(heads) - len(names) :]))
+            if kind == "ours":
+                cells = list(map(_cell, ours[place], best_ours[place]))
+            elif kind == "published":
+                cells = list(map(_bold, cells, best_known[place]))
+            body.append([*map(escape, line[: len(heads) - len(names)]), *cells])
+    rules = [starts[place] for place in _starts(blocks)]
+    return tabular(heads, body, len(heads) - len(names) - 1, rules)
 
 
 def block_table(block: Block) -> str:

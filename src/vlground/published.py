@@ -1,7 +1,15 @@
-"""Published numbers, and ours beside them.
+"""Published numbers, and which runs they are to be held against.
 
-`experiments/<paper>/<table>.csv` belongs to the experiment `<paper>_<table>`. Its columns: method,
-dataset, score, value (a fraction), n (of samples), note.
+`experiments/<paper>/<table>.csv` belongs to the experiment `<paper>_<table>`. Its columns:
+
+    run      who: a method, or what its runs have chosen, `option=value` with spaces between
+    dataset  on which data set; empty: any
+    score    its name here
+    value    a fraction where the score is one, or a range such as 0.54–0.64
+    n        samples that it is a mean of; empty: not known
+    needs    what a number of ours takes: checkpoints, judge and people
+    source   where it is published
+    note     how sure it is, and as what it was published where that is not `value`
 """
 
 import csv
@@ -17,30 +25,47 @@ Results = Mapping[str, Any]
 
 _PACKAGE = Path(__file__).parent
 # The wheel carries experiments/ inside the package; in a checkout it lies two folders up.
-_FOLDERS = (_PACKAGE / "experiments", _PACKAGE.parents[1] / "experiments")
-
-NOTE = (
-    "Difference: ours − published. ✓: the published value, as far as it was rounded, lies in our "
-    "interval; ✗: it does not; neither: there is no interval."
-)
+FOLDERS = (_PACKAGE / "experiments", _PACKAGE.parents[1] / "experiments")
 
 
 @dataclass(frozen=True)
 class Published:
-    """One published number.
+    """One published number, or a range of them.
 
     Attributes:
-        value: In 0-1.
+        text: As in the file.
+        low: The number, or where the range begins.
+        high: The number, or where the range ends.
         rounding: Half a unit of its last published digit: the value before it was rounded is at
             most so far away.
-        n: Samples it is a mean of.
-        note: As it was published, where `value` is not.
+        n: Samples it is a mean of; None: not known.
+        needs: What a number of ours takes, or "".
+        source: Where it is published.
+        note: What else is to be said of it.
     """
 
-    value: float
+    text: str
+    low: float
+    high: float
     rounding: float
-    n: int
+    n: int | None
+    needs: str
+    source: str
     note: str
+
+    @classmethod
+    def of(cls, line: Mapping[str, str]) -> "Published":
+        """From a line of the file."""
+        first, _, last = line["value"].partition("–")
+        size = int(line["n"]) if line["n"] else None
+        digits = len(first.partition(".")[2])
+        numbers = line["value"], float(first), float(last or first), 0.5 * 10**-digits, size
+        return cls(*numbers, line["needs"], line["source"], line["note"])
+
+    @property
+    def value(self) -> float:
+        """The number; of a range its middle."""
+        return (self.low + self.high) / 2
 
 
 Cells = dict[tuple[str, str], dict[str, Published]]
@@ -48,31 +73,42 @@ Cells = dict[tuple[str, str], dict[str, Published]]
 
 @dataclass(frozen=True)
 class Row:
-    """One run beside the published numbers of its method on its data set.
+    """Published numbers of one method on one data set, and a run of it.
 
     Attributes:
-        method: As published.
-        dataset: As published.
-        results: What `results.json` says.
+        run: Who, as in the file.
+        dataset: On what, as in the file.
+        results: What `results.json` says; None: there is no such run.
         published: Score -> published number.
     """
 
-    method: str
+    run: str
     dataset: str
-    results: Results
+    results: Results | None
     published: Mapping[str, Published]
 
+    @property
+    def name(self) -> str:
+        """`method on data set`."""
+        return f"{self.run} on {self.dataset}" if self.dataset else self.run
+
+    @property
+    def n(self) -> int | None:
+        """Samples of the published numbers; None: not known."""
+        return next(iter(self.published.values())).n
+
     def ours(self, score: str) -> Mapping[str, Any] | None:
-        """Our value, low, high and n; None if the run has no such score."""
-        found: Mapping[str, Any] | None = self.results["scores"].get(score)
+        """Our value, low, high and n; None if there is no run, or it has no such score."""
+        found: Mapping[str, Any] | None = (self.results or {"scores": {}})["scores"].get(score)
         return found
 
     def difference(self, score: str) -> float | None:
-        """Ours minus published; None if one is missing."""
-        ours = self.ours(score)
-        if ours is None or score not in self.published:
+        """Ours minus published, of a range its nearer end and 0 inside; None if one is missing."""
+        ours, published = self.ours(score), self.published.get(score)
+        if ours is None or published is None:
             return None
-        return float(ours["value"]) - self.published[score].value
+        value = float(ours["value"])
+        return value - min(max(value, published.low), published.high)
 
     def within(self, score: str) -> bool | None:
         """Whether the published value lies in our interval; None if there is no interval."""
@@ -80,7 +116,7 @@ class Row:
         if ours is None or published is None or ours["low"] is None:
             return None
         slack = published.rounding
-        return bool(ours["low"] - slack <= published.value <= ours["high"] + slack)
+        return bool(ours["low"] - slack <= published.high and published.low <= ours["high"] + slack)
 
 
 @dataclass(frozen=True)
@@ -89,31 +125,33 @@ class Comparison:
 
     Attributes:
         experiment: Its name.
-        rows: In the published order.
-        missing: `method on dataset` of the published cells that have no run.
+        rows: In the published order; a method without a run has a row without results.
         scores: Those published, in the tables' order.
     """
 
     experiment: str
     rows: list[Row]
-    missing: list[str]
     scores: list[str]
+
+    @property
+    def missing(self) -> list[Row]:
+        """The published cells that have no run."""
+        return [row for row in self.rows if row.results is None]
 
 
 def experiments() -> dict[str, Path]:
     """Experiments with published numbers -> the file of these."""
-    files = [path for folder in _FOLDERS for path in sorted(folder.glob("*/*.csv"))]
+    files = [path for folder in FOLDERS for path in sorted(folder.glob("*/*.csv"))]
     return {f"{path.parent.name}_{path.stem}": path for path in reversed(files)}
 
 
 def read_published(path: Path) -> Cells:
-    """(method, data set) -> score -> published number, in the file's order."""
+    """(run, data set) -> score -> published number, in the file's order."""
     cells: Cells = {}
     with path.open(encoding="utf-8", newline="") as file:
         for line in csv.DictReader(file):
-            digits = len(line["value"].partition(".")[2])
-            value = Published(float(line["value"]), 0.5 * 10**-digits, int(line["n"]), line["note"])
-            cells.setdefault((line["method"], line["dataset"]), {})[line["score"]] = value
+            cell = cells.setdefault((line["run"], line["dataset"]), {})
+            cell[line["score"]] = Published.of(line)
     return cells
 
 
@@ -121,31 +159,59 @@ def compare(experiment: str, results: Sequence[Results], cells: Cells) -> Compar
     """Put runs beside published numbers.
 
     A run belongs to the published method that has the name of its method, its model or
-    `<model>_<cam>`. Baselines are left out: nobody published them.
+    `<model>_<cam>`, or to that whose options it has chosen. Baselines are left out: nobody
+    published them.
 
     Args:
         experiment: Its name.
         results: Its runs; other experiments may have computed them.
         cells: As `read_published` gives them.
     """
-    rows, missing = [], []
+    rows = []
     maps = [run for run in results if run["choices"].get("cam") not in BASELINES]
-    for (method, dataset), published in cells.items():
-        runs = [run for run in maps if _is(run, method, dataset)]
-        rows += [Row(method, dataset, run, published) for run in runs]
-        missing += [] if runs else [f"{method} on {dataset}"]
-    scores = [name for name in COLUMNS if any(name in published for published in cells.values())]
-    return Comparison(experiment, rows, missing, scores)
+    for (name, dataset), published in cells.items():
+        runs = [run for run in maps if _is(run, name, dataset) and published.keys() & run["scores"]]
+        rows += [Row(name, dataset, run, published) for run in runs]
+        rows += [] if runs else [Row(name, dataset, None, published)]
+    # In the tables' order, those that other tasks have in the file's.
+    named = dict.fromkeys([*COLUMNS, *(name for cell in cells.values() for name in cell)])
+    scores = [name for name in named if any(name in published for published in cells.values())]
+    return Comparison(experiment, rows, scores)
 
 
-def _is(run: Results, method: str, dataset: str) -> bool:
+def _is(run: Results, name: str, dataset: str) -> bool:
     choices = run["choices"]
+    if dataset and choices.get("dataset") != dataset:
+        return False
+    if "=" in name:
+        pairs = (pair.split("=", 1) for pair in name.split())
+        return all(value in values_of(run, option) for option, value in pairs)
     model, cam = choices.get("model"), choices.get("cam")
     names = (choices.get("method"),) if "method" in choices else (model, f"{model}_{cam}")
-    if choices.get("dataset") != dataset or method not in names:
-        return False
-    own = pairing(method)  # `method=blip_base cam=rollout` is not what was published
-    return all(choices.get(group) == option for group, option in own.items())
+    own = pairing(name)  # `method=blip_base cam=rollout` is not what was published
+    return name in names and all(choices.get(group) == option for group, option in own.items())
+
+
+def values_of(run: Results, name: str) -> set[str]:
+    """What a run has chosen, as one may write it.
+
+    Args:
+        run: What its `results.json` says.
+        name: Of a group, or of an option such as `mask.alpha`.
+
+    >>> run = {"choices": {}, "identity": {"mask": {"alpha": 25.0}}}
+    >>> sorted(values_of(run, "mask.alpha"))
+    ['25', '25.0']
+    """
+    group, _, option = name.partition(".")
+    if not option:
+        return {str(run["choices"].get(name))}
+    node = (run.get("identity") or {}).get(group)
+    value = node.get(option) if isinstance(node, Mapping) else None
+    # What an identity leaves out, such as `task.arm` and files by name, the command line has said.
+    told = [one.lstrip("+").partition("=") for one in run.get("overrides", [])]
+    said = {word for key, _, word in told if key == name}
+    return {str(value), f"{value:g}" if isinstance(value, float) else str(value), *said}
 
 
 @cache
@@ -163,59 +229,6 @@ def pairing(method: str) -> dict[str, str]:
     return {key.removeprefix("override /"): option for key, option in chosen.items()}
 
 
-def lines(comparison: Comparison) -> list[str]:
-    """What stands under the table: the missing cells, runs of other sizes, what the signs mean."""
-    told = []
-    if comparison.missing:
-        told.append(f"not run ({len(comparison.missing)}): {_grouped(comparison.missing)}")
-    partial: dict[str, list[str]] = {}
-    for row in comparison.rows:
-        size = next(iter(row.published.values())).n
-        scored = row.results["counts"]["scored"]
-        if scored != size:
-            who = partial.setdefault(f"{scored} of the published {size}", [])
-            if (name := f"{row.method} on {row.dataset}") not in who:
-                who.append(name)
-    told += [f"other samples, {', '.join(who)}: {what}" for what, who in partial.items()]
-    return [*told, NOTE]
-
-
-def comparison_table(
-    comparison: Comparison, settings: Sequence[str], separator: str
-) -> tuple[list[str], list[list[str]]]:
-    """Heads and cells: three lines a run, ours, published and the difference.
-
-    Args:
-        comparison: With one row at least.
-        settings: For each row what else tells it apart, or "".
-        separator: Between a value and its interval.
-    """
-    options = ["options"] if any(settings) else []
-    heads = [
-        "data set",
-        "method",
-        *options,
-        "",
-        "n",
-        *(COLUMNS[name] for name in comparison.scores),
-    ]
-    rows: list[list[str]] = []
-    above = ""
-    for row, setting in zip(comparison.rows, settings, strict=True):
-        names = ["" if row.dataset == above else row.dataset, row.method]
-        names += [setting] if options else []
-        above = row.dataset
-        empty = [""] * len(names)
-        size = str(next(iter(row.published.values())).n)
-        scored = str(row.results["counts"]["scored"])
-        ours = [interval(row.ours(name), separator) for name in comparison.scores]
-        published = [_published(row.published.get(name)) for name in comparison.scores]
-        rows.append([*names, "ours", scored, *ours])
-        rows.append([*empty, "published", size, *published])
-        rows.append([*empty, "difference", "", *(signed(row, name) for name in comparison.scores)])
-    return heads, rows
-
-
 def interval(score: Mapping[str, Any] | None, separator: str) -> str:
     """A value with its interval, if it has one.
 
@@ -227,26 +240,3 @@ def interval(score: Mapping[str, Any] | None, separator: str) -> str:
     if score["low"] is None:
         return f"{score['value']:.3f}"
     return f"{score['value']:.3f}{separator}{score['low']:.2f}–{score['high']:.2f}"
-
-
-def signed(row: Row, score: str) -> str:
-    """The difference, and whether the published value lies in our interval."""
-    difference, within = row.difference(score), row.within(score)
-    if difference is None:
-        return "–"
-    return f"{difference:+.3f}" + {True: " ✓", False: " ✗", None: ""}[within]
-
-
-def _published(number: Published | None) -> str:
-    if number is None:
-        return "–"
-    return f"{number.value:.{2 if number.rounding > 1e-3 else 4}f}"
-
-
-def _grouped(cells: Sequence[str]) -> str:
-    """`a on x`, `a on y` as `a on x, y`."""
-    methods: dict[str, list[str]] = {}
-    for cell in cells:
-        method, dataset = cell.split(" on ")
-        methods.setdefault(method, []).append(dataset)
-    return "; ".join(f"{method} on {', '.join(data)}" for method, data in methods.items())

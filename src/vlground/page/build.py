@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from vlground.claim_index import index_file, read_claims
 from vlground.labels import (
     BASELINES,
     CELLS,
@@ -16,6 +17,7 @@ from vlground.labels import (
     NOTES,
 )
 from vlground.metrics.judge_matrix import READINGS
+from vlground.page.ablation import settings
 from vlground.page.document import document
 from vlground.page.document import embedded as embedded
 from vlground.page.explained import explained
@@ -27,10 +29,11 @@ from vlground.page.spreads import pairs
 from vlground.page.strips import Strips
 from vlground.plots import PANEL_GUTTER, PANELS, figure_3
 from vlground.report import comparisons
+from vlground.reporting.beside import beside_published
 from vlground.reporting.block import Block
 from vlground.reporting.explanation import judge_notes
 from vlground.reporting.rewards import LABELS, RECOMMENDED
-from vlground.reporting.tables import APART, beside_published, order
+from vlground.reporting.tables import APART, order
 from vlground.rewarded import TASKS
 from vlground.store import digest, replacing
 
@@ -51,7 +54,19 @@ _LABELS = {
     **LABELS,
 }
 _FIRST = ("dom.js", "data.js", "statistics.js", "charts.js", "table.js")
-_SCRIPTS = (*_FIRST, "matrix.js", "judge.js", "detail.js", "samples.js", "compare.js", "main.js")
+_SCRIPTS = (
+    *_FIRST,
+    "matrix.js",
+    "judge.js",
+    "rewards.js",
+    "detail.js",
+    "samples.js",
+    "compare.js",
+    "ablation.js",
+    "people.js",
+    "claims.js",
+    "main.js",
+)
 
 
 @dataclass(frozen=True)
@@ -71,30 +86,44 @@ class Page:
     troubles: list[Trouble]
 
 
-def write_page(runs: Path, extra: Sequence[Block] = ()) -> Page:
+def write_page(runs: Path, extra: Sequence[Block] = (), human: Sequence[Path] = ()) -> Page:
     """Write `report.html` into a folder of runs.
 
     Args:
         runs: The folder.
         extra: Further tables to show on it.
+        human: CSV files of people's scores, which judges are drawn against.
 
     Raises:
-        VlgroundError: If it cannot be written there.
+        VlgroundError: If it cannot be written there, or a file cannot be read.
     """
     whole, troubles = read(runs)
     whole.sort(key=lambda run: order(run.results))
-    text = page(runs, whole, troubles, extra)
+    text = page(runs, whole, troubles, extra, _means(human))
     with replacing(runs / "report.html") as temporary:
         temporary.write_text(text, "utf-8")
     return Page(runs / "report.html", len(text.encode()), len(whole), troubles)
 
 
 def page(
-    folder: Path, runs: Sequence[Run], troubles: Sequence[Trouble], extra: Sequence[Block] = ()
+    folder: Path,
+    runs: Sequence[Run],
+    troubles: Sequence[Trouble],
+    extra: Sequence[Block] = (),
+    people: Mapping[str, float] | None = None,
 ) -> str:
-    """The page as text, with as many pictures as there is room for."""
+    """The page as text, with as many pictures as there is room for.
+
+    Args:
+        folder: Of the runs.
+        runs: In the tables' order.
+        troubles: Run directories without results.
+        extra: Further tables.
+        people: Sample id -> mean score that people gave, 0-5.
+    """
     rows = table(runs, ROWS)
     data = _data(runs, troubles, rows)
+    data["people"] = dict(people or {})
     data["extra"] = [_block(one) for one in extra]
     data["published"] = [_block(beside_published(one)) for one in comparisons(folder)]
     room = LIMIT - len(_html({**data, "pictures": [], "size": "00.0 MB"}).encode())
@@ -116,7 +145,7 @@ def page(
 
 def _data(runs: Sequence[Run], troubles: Sequence[Trouble], rows: Table) -> dict[str, Any]:
     results = [run.results for run in runs]
-    telling = differing(results)
+    telling, chosen = differing(results), settings(results)
     return {
         "groups": choice_columns(results),
         "labels": _LABELS,
@@ -136,10 +165,13 @@ def _data(runs: Sequence[Run], troubles: Sequence[Trouble], rows: Table) -> dict
         "cuts": rows.cuts,
         "foils": rows.foils,
         "words": rows.words,
+        "claims": _claims(),
         "troubles": [asdict(trouble) for trouble in troubles],
         "runs": [
-            {**_run(run), "options": options, "rows": embedded_rows}
-            for run, options, embedded_rows in zip(runs, telling, rows.runs, strict=True)
+            {**_run(run), "options": options, "settings": one, "rows": embedded_rows}
+            for run, options, one, embedded_rows in zip(
+                runs, telling, chosen, rows.runs, strict=True
+            )
         ],
     }
 
@@ -163,12 +195,39 @@ def _run(run: Run) -> dict[str, Any]:
         "counts": results["counts"],
         "matrix": results.get("matrix", {}),
         "explanation": explained(run),
+        "experiments": _experiments(run),
         "rewarded": results.get("task") in TASKS,
         "review": (run.folder / "review.html").is_file(),
         "identity": identity,
         "about": {name: results[name] for name in about if name in results},
         "problem": run.problem,
     }
+
+
+def _experiments(run: Run) -> list[str]:
+    """The one that computed it, and those that found it done."""
+    others = run.folder / "experiments.txt"
+    names = others.read_text("utf-8").split() if others.exists() else []
+    return list(filter(None, [run.results.get("experiment"), *names]))
+
+
+def _claims() -> list[dict[str, Any]]:
+    """The index of claims without its links: they lead to files that the reader may not have."""
+    file = index_file()
+    found = read_claims(file) if file is not None else []
+    names = ("paper", "words", "commands", "status", "experiments")
+    return [{name: getattr(claim, name) for name in names} for claim in found]
+
+
+def _means(human: Sequence[Path]) -> dict[str, float]:
+    if not human:
+        return {}
+    from vlground.alignment.people import read_scores
+    from vlground.metrics.ratings import mean_of
+
+    ratings = read_scores(human).ratings
+    means = mean_of(ratings.scores)
+    return {name: round(float(mean), 3) for name, mean in zip(ratings.ids, means, strict=True)}
 
 
 def _block(block: Block) -> list[Any]:

@@ -40,14 +40,16 @@ function histogram(values, estimate, title, other = null, ends = null) {
   if (!kept.length) return el("p", { class: "quiet" }, "no values");
   const [width, height] = [240, 84];
   const range = ends || rangeOf(kept.concat(beside));
-  const counts = binned(kept, range);
-  const others = binned(beside, range);
+  // Two groups of different sizes are compared as shares of each.
+  const share = (counts, all) => (beside.length ? counts.map((count) => count / all.length) : counts);
+  const counts = share(binned(kept, range), kept);
+  const others = share(binned(beside, range), beside);
   const most = Math.max(...counts, ...others);
   const x = (value) => ((value - range[0]) / (range[1] - range[0])) * width;
   const bars = counts.map((count, i) => svg("rect", {
     class: "bar", x: (i * width) / BINS + 0.5, width: width / BINS - 1,
     y: height - (count / most) * height, height: (count / most) * height,
-  }, svg("title", null, String(count))));
+  }, svg("title", null, beside.length ? percent(count) : String(count))));
   const marks = [];
   if (estimate && estimate.low !== null) {
     marks.push(svg("rect", { class: "band", x: x(estimate.low), y: 0, height,
@@ -58,7 +60,7 @@ function histogram(values, estimate, title, other = null, ends = null) {
   }
   const ticks = [[0, range[0], "start"], [width / 2, (range[0] + range[1]) / 2, "middle"], [width, range[1], "end"]];
   return svg("svg", { viewBox: `-2 -14 ${width + 4} ${height + 32}`, role: "img", "aria-label": title, class: "chart" },
-    svg("text", { x: 0, y: -4, class: "tick" }, `largest bin ${most}`),
+    svg("text", { x: 0, y: -4, class: "tick" }, `largest bin ${beside.length ? percent(most) : most}`),
     bars, beside.length ? outline(others, most, width, height) : null, marks,
     svg("line", { class: "axis", x1: 0, x2: width, y1: height, y2: height }),
     ticks.map(([at, value, anchor]) =>
@@ -77,10 +79,10 @@ function whisker(estimate, [low, high], width = 100, zero = null) {
     line, svg("circle", { class: "dot", cx: x(estimate.value), cy: 6, r: 3.2 }));
 }
 
-function scatter(points, title, names, onPick) {
+function scatter(points, title, names, onPick, ends = null) {
   // points: [x, y, tooltip, key]
   const side = 320;
-  const range = rangeOf(points.flatMap(([x, y]) => [x, y]));
+  const range = ends || rangeOf(points.flatMap(([x, y]) => [x, y]));
   const at = (value) => ((value - range[0]) / (range[1] - range[0])) * side;
   const seen = new Map();
   const dots = points.map(([x, y, tip, key]) => {
@@ -98,6 +100,6 @@ function scatter(points, title, names, onPick) {
   return svg("svg", { viewBox: `-44 -12 ${side + 58} ${side + 56}`, class: "chart scatter", role: "img", "aria-label": title },
     svg("rect", { class: "frame", x: 0, y: 0, width: side, height: side }),
     svg("line", { class: "zero", x1: 0, y1: side, x2: side, y2: 0 }), dots, ticks,
-    svg("text", { class: "axis-name", x: side / 2, y: side + 32, "text-anchor": "middle" }, `A  ${names[0]}`),
-    svg("text", { class: "axis-name", x: -side / 2, y: -26, "text-anchor": "middle", transform: "rotate(-90)" }, `B  ${names[1]}`));
+    svg("text", { class: "axis-name", x: side / 2, y: side + 32, "text-anchor": "middle" }, names[0]),
+    svg("text", { class: "axis-name", x: -side / 2, y: -26, "text-anchor": "middle", transform: "rotate(-90)" }, names[1]));
 }

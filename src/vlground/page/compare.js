@@ -119,7 +119,7 @@ function scoreCharts(first, second, pairs) {
     .map(([a, b, i]) => [a, b, `${first.samples[i][2]}: A ${fixed(a)}, B ${fixed(b)}`, i]);
   const [a, b] = [columnOf(first, score), columnOf(second, score)];
   return el("div", { class: "score-charts" },
-    scatter(points, `${score} of each sample in both runs`, [first.title, second.title],
+    scatter(points, `${score} of each sample in both runs`, [`A  ${first.title}`, `B  ${second.title}`],
       (place) => showSample(first, place, null)),
     el("figure", null, el("figcaption", null, el("b", null, label(score)), " bars A, line B"),
       histogram(a, null, `histogram of ${score} in both runs`, b, score === "judge_score" ? JUDGED : null)));

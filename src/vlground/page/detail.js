@@ -89,7 +89,7 @@ function detailView(run) {
     el("div", { class: "columns" },
       el("section", null, el("h2", null, "Scores"), scoreTable(run), intervalNote([run])),
       el("section", null, el("h2", null, "Samples"), countFacts(run), el("h2", null, "Choices"), choiceFacts(run))),
-    matrixSection(run), ...judgeSections(run),
+    matrixSection(run), ...judgeSections(run), rewardSection(run),
     el("section", null, el("h2", null, "Distributions over samples"),
       el("p", { class: "quiet" }, "Line: mean. Band: its 95 % interval, where there is one."), histograms(run)),
     el("section", null, identityBlock(run)),

@@ -1,4 +1,4 @@
-// Views by the address's hash: #runs, #run=PATH, #samples=PATH, #compare=PATH&PATH, #notes.
+// Views by the address's hash: #runs, #run=PATH, #samples=PATH, #compare=PATH&PATH, #ablation, #claims, #notes …
 
 const main = document.getElementById("main");
 
@@ -99,6 +99,9 @@ function viewOf(hash) {
   if (view === "compare") return [view, compareView(runs)];
   if (view === "matrix") return [view, matrixView()];
   if (view === "figure3" && data.figure3 !== null) return [view, figureView()];
+  if (view === "ablation") return [view, ablationView()];
+  if (view === "alignment") return [view, alignmentView()];
+  if (view === "claims") return [view, claimsView()];
   if (view === "notes") return [view, notesView()];
   return ["runs", runsView()];
 }
@@ -123,6 +126,9 @@ function summaryText() {
 
 if (data.figure3 === null) document.querySelector("nav [data-view=figure3]").remove();
 if (!data.runs.some(decides)) document.querySelector("nav [data-view=matrix]").remove();
+if (!ablationAxes().length) document.querySelector("nav [data-view=ablation]").remove();
+if (!data.runs.some((run) => peopleOf(run).length)) document.querySelector("nav [data-view=alignment]").remove();
+if (!data.claims.length) document.querySelector("nav [data-view=claims]").remove();
 document.getElementById("summary").append(summaryText());
 addEventListener("hashchange", show);
 show();

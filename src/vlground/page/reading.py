@@ -65,6 +65,18 @@ def read(runs: Path) -> tuple[list[Run], list[Trouble]]:
     return whole, troubles
 
 
+def troubles(runs: Path) -> list[Trouble]:
+    """Run directories `runs/*/*` without results, as `read` lists them; no rows are read."""
+    found = []
+    for folder in _directories(runs):
+        path = folder.relative_to(runs).as_posix()
+        if not (folder / "results.json").exists():
+            found.append(_without_results(runs, folder, path))
+        elif isinstance(told := read_results(folder / "results.json"), str):
+            found.append(Trouble(path, "broken", told))
+    return found
+
+
 def read_results(path: Path) -> Mapping[str, Any] | str:
     """The content of a `results.json`, or why it is none."""
     try:

@@ -16,6 +16,7 @@ from vlground.page.reading import Run
 _CODED = ("cell", "foil_cell")  # names of cells become their places in CELLS
 # Of explanations: what was predicted, and what the judge said.
 _WORDS = ("label", "predicted", "description", "justification", "judge_model")
+_YES_OR_NO = ("winner",)  # of rewards, as 1 and 0
 _TEXT = ("id", "image_id", "text", "foil", "flag", "skipped", "degenerate")
 
 
@@ -136,7 +137,11 @@ def _table(runs: Sequence[Run], keep: int) -> Table:
 def _scores(rows: Any) -> list[str]:  # noqa: ANN401 - a DataFrame
     """Names of its columns of numbers, but for those without any."""
     kinds = {str(name): rows[name].dtype.kind for name in rows.columns if name not in _TEXT}
-    return [name for name, kind in kinds.items() if kind in "fiu" and rows[name].notna().any()]
+    return [
+        name
+        for name, kind in kinds.items()
+        if (kind in "fiu" or name in _YES_OR_NO) and rows[name].notna().any()
+    ]
 
 
 def _codes(cells: Any) -> list[int | None]:  # noqa: ANN401 - a Series

@@ -6,7 +6,7 @@ from vlground.published import interval
 from vlground.reporting.block import Block
 from vlground.reporting.tables import Results, differences, options
 
-_HEADS = {
+HEADS = {
     "chair_i": "CHAIRi ↓",
     "chair_s": "CHAIRs ↓",
     "recall": "recall ↑",
@@ -138,7 +138,7 @@ def _head(name: str) -> str:
     kind, _, rest = name.partition("/")
     if kind == "mean_rank":
         return f"rank of {rest} ↓"
-    return rest.replace("/", " > ") if kind == "wins" else _HEADS.get(name, name)
+    return rest.replace("/", " > ") if kind == "wins" else HEADS.get(name, name)
 
 
 def _open(results: Sequence[Results], settings: Sequence[str]) -> list[str]:

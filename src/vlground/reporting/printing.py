@@ -8,10 +8,11 @@ from vlground.labels import MATRIX_COLUMNS, NOTES
 from vlground.latex import block_table, scores_table
 from vlground.latex import comparison_table as latex_comparison
 from vlground.published import Comparison
+from vlground.reporting.beside import beside_published
 from vlground.reporting.block import Block
 from vlground.reporting.explanation import explanation_blocks
 from vlground.reporting.notes import notes, outside_matrix
-from vlground.reporting.tables import APART, Results, beside_published, table, tables
+from vlground.reporting.tables import APART, Results, table, tables
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +55,7 @@ def markdown(
         heads, *rows = ([_plain(cell) for cell in row] for row in [block.heads, *block.rows])
         body = tabulate(rows, heads, tablefmt="github", disable_numparse=True)
         parts += [f"**{_plain(block.caption)}**", body, *map(_plain, block.notes)]
-    return "\n\n".join([*parts, *_last(results)])
+    return "\n\n".join([*parts, *last_lines(results)])
 
 
 def latex(
@@ -71,7 +72,7 @@ def latex(
     parts = ["% needs booktabs and amssymb; ±: half the width of the 95 % interval"]
     for block, body in zip(blocks(results, compared, extra), bodies, strict=True):
         parts += [_comment(block.caption), body, *map(_comment, block.notes)]
-    return "\n".join([*parts, *map(_comment, _last(results))])
+    return "\n".join([*parts, *map(_comment, last_lines(results))])
 
 
 def show(
@@ -83,7 +84,7 @@ def show(
     console = Console(width=None if sys.stdout.isatty() else 160)
     for block in blocks(results, compared, extra):
         _print(console, block)
-    for line in _last(results):
+    for line in last_lines(results):
         console.print(line, style="italic", markup=False, highlight=False)
 
 
@@ -118,7 +119,7 @@ def _print(console: "Console", block: Block) -> None:
     console.print()
 
 
-def _last(results: Sequence[Results]) -> list[str]:
+def last_lines(results: Sequence[Results]) -> list[str]:
     """What is said at the end: without maps held against boxes nothing."""
     maps = any(result.get("task") not in APART for result in results)
     return [*outside_matrix(results), *([NOTES] if maps else [])]

@@ -1,11 +1,11 @@
 """The tables of task=sampling, task=scoring and task=rejection_sampling."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from vlground.published import interval
 from vlground.reporting.block import Block
 from vlground.reporting.notes import interval_note, left_out
+from vlground.reporting.selections import selection_block, selection_notes
 from vlground.reporting.tables import Results, differences, options
 from vlground.rewards.arms import ARMS
 from vlground.rewards.options import ERROR_TYPES
@@ -82,17 +82,17 @@ _SAMPLING_NOTE = (
 
 
 def reward_blocks(results: Sequence[Results]) -> list[Block]:
-    """Up to three tables: arms of each selection, errors of candidates, what candidates look like.
+    """Tables: arms of each selection, errors of candidates, what candidates look like.
 
     Args:
-        results: Any runs; those of the three tasks are shown.
+        results: Any runs; those of three tasks are shown.
     """
     tasks: dict[str, list[Results]] = {}
     for result in results:
         tasks.setdefault(str(result.get("task")), []).append(result)
-    blocks = []
+    blocks: list[Block] = []
     if mine := tasks.get("rejection_sampling"):
-        blocks.append(_arms(mine))
+        blocks += _arms(mine)
     if mine := tasks.get("scoring"):
         blocks.append(_plain("scoring of candidates", mine, _SCORING_HEADS, _SCORING_NOTE))
     if mine := tasks.get("sampling"):
@@ -100,8 +100,8 @@ def reward_blocks(results: Sequence[Results]) -> list[Block]:
     return blocks
 
 
-def _arms(results: Sequence[Results]) -> Block:
-    """One row an arm of each run, the run named once."""
+def _arms(results: Sequence[Results]) -> list[Block]:
+    """One row an arm of each run, the run named once; and how its winners came about."""
     names = _names(results)
     shown = [
         name
@@ -116,11 +116,13 @@ def _arms(results: Sequence[Results]) -> Block:
             cells = [interval(scores.get(f"{arm}/{name}"), "\n") for name in shown]
             rows.append([*_first("" if place else run, results), arm, str(n), *cells])
     heads = [*_first("run", results), "arm", "n", *(_ARM_HEADS[name] for name in shown)]
-    lines = [_selection(run, result) for run, result in zip(names, results, strict=True)]
+    lines = selection_notes(names, results)
     notes = [_ARMS_NOTE, _SAID_NOTE, *_knowing(results), *lines, *_lost(names, results)]
     notes.append(interval_note(results))
     words = heads.index("n")
-    return Block(_caption("rejection sampling", results), heads, rows, notes, words)
+    caption = _caption("rejection sampling", results)
+    arms = Block(caption, heads, rows, notes, words)
+    return [arms, *selection_block(caption, names, results)]
 
 
 def _plain(caption: str, results: Sequence[Results], heads: Mapping[str, str], note: str) -> Block:
@@ -166,30 +168,6 @@ def _names(results: Sequence[Results]) -> list[str]:
     ]
 
 
-def _selection(run: str, result: Results) -> str:
-    """How the winners of a run came about."""
-    block: Mapping[str, Any] = result.get("reward") or {}
-    counts: Mapping[str, int] = block.get("counts") or {}
-    metric: Mapping[str, Any] = (result.get("identity") or {}).get("metric") or {}
-    images, scores = counts.get("images", 0), result["scores"]
-    told = [f"{images} images"]
-    if "ties" in scores:
-        told.append(f"ties {scores['ties']['value']:.3f} ({counts.get('ties', 0)})")
-    told += [
-        f"all tied {counts.get('all_tied', 0)}",
-        f"nothing could be taken {counts.get('no_candidate_scored', 0)}",
-        f"emptied {counts.get('emptied', 0)}",
-        f"sentences removed {counts.get('sentences_removed', 0)}",
-    ]
-    if missing := counts.get("winners_without_known_objects"):
-        told.append(f"winners without known objects {missing}")
-    options = ("normalise", "amount", "noun_weight", "refine")
-    how = [f"streams {'+'.join(metric.get('streams') or ['?'])}"]
-    how += [f"pool {metric.get('pool', '?')} {block.get('pool', '?')}"]
-    how += [f"{name} {metric[name]}" for name in options if name in metric]
-    return f"{run}: {', '.join(told)}; {', '.join(how)}."
-
-
 def _knowing(results: Sequence[Results]) -> list[str]:
     """Which branches know the truth that CHAIR reads."""
     used = {
@@ -204,11 +182,16 @@ def _knowing(results: Sequence[Results]) -> list[str]:
 
 def _lost(names: Sequence[str], results: Sequence[Results]) -> list[str]:
     """Candidates without scores and records that became no sample, with the reasons."""
-    lines = []
+    found: dict[str, list[str]] = {}
     for run, result in zip(names, results, strict=True):
         counts = result["counts"]
         if reasons := {**counts["skipped"], **counts["flagged"]}:
             why = "; ".join(f"{reason} ({count})" for reason, count in sorted(reasons.items()))
             lost = counts["samples"] - counts["scored"]
-            lines.append(f"not scored, {run}: {lost} of {counts['samples']} candidates: {why}")
+            told = f"{lost} of {counts['samples']} candidates: {why}"
+            found.setdefault(told, []).append(run)
+    lines = [
+        f"not scored, {'all' if len(runs) == len(results) > 1 else ', '.join(runs)}: {told}"
+        for told, runs in found.items()
+    ]
     return [*lines, *left_out(results)]

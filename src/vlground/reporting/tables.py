@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vlground.labels import BASELINES, COLUMNS, FAITHFULNESS_COLUMNS, MATRIX_COLUMNS
-from vlground.published import Comparison, comparison_table, interval, lines
-from vlground.reporting.block import Block
+from vlground.published import interval
 from vlground.store import FILES, IRRELEVANT
 
 Results = Mapping[str, Any]
 # Tasks with tables of their own.
 APART = (
     *("explanation", "shortcut", "benchmark", "sampling", "scoring", "rejection_sampling"),
-    *("reward_model", "word_reward", "claim_checking", "rejection_finetuning"),
+    *("reward_model", "word_reward", "claim_checking", "branch_checking"),
+    "rejection_finetuning",
 )
 
 
@@ -83,7 +83,7 @@ def differences(results: Sequence[Results]) -> list[str]:
     Without it the rows of a sweep over `cam.layer` would look the same.
     """
     told = [
-        [one for one in result.get("overrides", []) if _counts(one.split("=")[0])]
+        [one for one in result.get("overrides", []) if tells(one.split("=")[0])]
         for result in results
     ]
     return [
@@ -91,7 +91,7 @@ def differences(results: Sequence[Results]) -> list[str]:
     ]
 
 
-def _counts(option: str) -> bool:
+def tells(option: str) -> bool:
     """Whether an option says something of a run, and not only where its files lie."""
     name = option.rpartition(".")[2]
     return "." in option and name not in IRRELEVANT | FILES | {"folder", "review", "api_key_env"}
@@ -108,14 +108,6 @@ def caption(results: Sequence[Results]) -> str:
     if len(datasets) == 1:
         return datasets[0]
     return f"{len(datasets)} data sets" + (f", cam={cams[0]}" if len(cams) == 1 else "")
-
-
-def beside_published(comparison: Comparison) -> Block:
-    """An experiment's comparison with what was published."""
-    settings = differences([row.results for row in comparison.rows])
-    heads, rows = comparison_table(comparison, settings, "\n")
-    name = f"{comparison.experiment}: ours beside published"
-    return Block(name, heads, rows, lines(comparison), heads.index("n"))
 
 
 def order(result: Results) -> tuple[Any, ...]:
