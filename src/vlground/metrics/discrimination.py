@@ -67,6 +67,49 @@ def calibration_error(
     return error
 
 
+def auc_within(
+    name: str,
+    probabilities: np.ndarray,
+    wrong: np.ndarray,
+    right: np.ndarray,
+    kinds: np.ndarray,
+    image_ids: np.ndarray,
+    n_resamples: int = 1000,
+) -> dict[str, Statistic]:
+    """The AUC within each kind of sentence, their mean by the number of wrong ones (ours).
+
+    Without that, who doubts all sentences about relations would seem to know the wrong ones.
+
+    Args:
+        name: Of the statistic.
+        probabilities: `(n,)` finite, that a sentence is wrong.
+        wrong: `(n,)` bool, with the error in question.
+        right: `(n,)` bool, without any; sentences that are neither are left out.
+        kinds: `(n,)` str.
+        image_ids: `(n,)` str.
+        n_resamples: Number of bootstrap resamples.
+
+    Returns:
+        Name -> the AUC, 0-1; undefined if no kind has both.
+    """
+    both = [kind for kind in np.unique(kinds) if (right & (kinds == kind)).any()]
+    kept = (wrong | right) & np.isin(kinds, both)
+    doubts, labels, own = probabilities[kept], wrong[kept].astype(float), kinds[kept]
+
+    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
+        area = np.zeros(len(weights))
+        counted = np.zeros(len(weights))
+        for kind in both:
+            mine = own == kind
+            count = weights[:, mine] @ labels[mine]
+            one = auc(doubts[mine], labels[mine], weights[:, mine])
+            area += np.where(np.isnan(one), 0, one * count)
+            counted += np.where(np.isnan(one), 0, count)
+        return {name: np.divide(area, counted, out=np.full_like(area, np.nan), where=counted > 0)}
+
+    return bootstrap(measure, image_ids[kept].tolist(), n_resamples)
+
+
 CURVES: Mapping[str, Curve] = {
     "auc": auc,
     "average_precision": average_precision,

@@ -18,8 +18,7 @@ from vlground.data.links import unlinked
 from vlground.data.shapes.captions import scene_of
 from vlground.data.shapes.claims import parse
 from vlground.data.shapes.links import mislinked
-from vlground.metrics.discrimination import auc
-from vlground.metrics.resampling import bootstrap
+from vlground.metrics.discrimination import auc_within
 from vlground.metrics.statistics import bootstrap_mean
 from vlground.rewards.options import ERROR_TYPES
 from vlground.tasks.caption_scoring import CaptionScoring
@@ -74,7 +73,9 @@ class ClaimChecking(CaptionScoring):
                 one = bootstrap_mean(column[mine].astype(float), images)
                 found[f"{share}/{name}"] = asdict(one)
             if name != "none":
-                found |= _curve(f"auc/{name}", 1 - low, mine, right, sentences)
+                told = (1 - low, mine, right, sentences.kinds, sentences.images)
+                area = auc_within(f"auc/{name}", *told)
+                found |= {n: asdict(one) for n, one in area.items() if one.value is not None}
         return found
 
     def _sentences(self) -> _Sentences:
@@ -116,26 +117,3 @@ def _kind(sentence: str) -> str:
 def _mislinked(sentence: str, image_id: str) -> bool:
     """Whether a link is wrong; scenes are drawn again for sentences that have one."""
     return unlinked(sentence) != sentence and mislinked(sentence, scene_of(image_id))
-
-
-def _curve(
-    name: str, doubt: np.ndarray, wrong: np.ndarray, right: np.ndarray, of: _Sentences
-) -> dict[str, dict[str, Any]]:
-    """The AUC within each kind, their mean by the number of wrong sentences."""
-    kinds = [kind for kind in np.unique(of.kinds) if (right & (of.kinds == kind)).any()]
-    kept = (wrong | right) & np.isin(of.kinds, kinds)
-    doubts, labels, own = doubt[kept], wrong[kept].astype(float), of.kinds[kept]
-
-    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
-        area = np.zeros(len(weights))
-        counted = np.zeros(len(weights))
-        for kind in kinds:
-            mine = own == kind
-            count = weights[:, mine] @ labels[mine]
-            one = auc(doubts[mine], labels[mine], weights[:, mine])
-            area += np.where(np.isnan(one), 0, one * count)
-            counted += np.where(np.isnan(one), 0, count)
-        return {name: np.divide(area, counted, out=np.full_like(area, np.nan), where=counted > 0)}
-
-    found = bootstrap(measure, of.images[kept].tolist())
-    return {name: asdict(one) for name, one in found.items() if one.value is not None}
