@@ -163,6 +163,15 @@ def test_a_mistake_names_what_to_change_and_what_exists(override: str, told: str
         assert "\n" not in line
 
 
+def test_an_option_of_a_swept_group_can_be_an_axis_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["vlground", "-m", "task=sampling,scoring", "task.n=2"])
+    told = mistake(raised("task.n=2"))
+    assert told is not None
+    assert told.endswith("task is swept: perhaps 'task.n=choice(VALUE)'")
+    monkeypatch.setattr("sys.argv", ["vlground", "task.n=2"])
+    assert "swept" not in (mistake(raised("task.n=2")) or "")
+
+
 def test_a_fault_of_ours_is_no_mistake_of_the_users() -> None:
     assert mistake(RuntimeError("x")) is None
 

@@ -30,7 +30,8 @@ def commands(text: str) -> list[list[str]]:
             words = shlex.split(line, comments=True)[1:]
             if any(word.startswith("--") and word not in _FLAGS for word in words):
                 continue  # help, and folders of one's own
-            found.append([word for word in words if "…" not in word and word not in _FLAGS])
+            given = [word for word in words if "…" not in word and "$" not in word]
+            found.append([word for word in given if word not in _FLAGS])
     return found
 
 

@@ -101,7 +101,8 @@ def mistake(error: Exception) -> str | None:
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.parent_node is not None:
         name, _, last = str(cause.full_key).rpartition(".")
         options = [str(key) for key in cause.parent_node if not str(key).startswith("_")]
-        return f"{cause.full_key}: no such option; {_there(name, last, options)}"
+        there = _there(name, last, options)
+        return f"{cause.full_key}: no such option; {there}{_of_swept(name, last)}"
     told = [line for line in str(error).splitlines() if line.strip()]
     if isinstance(error, OverrideParseException):
         return f"{error.override}: {told[0]}"
@@ -133,6 +134,14 @@ def _run() -> None:
         if told is None:
             raise
         sys.exit(told)
+
+
+def _of_swept(name: str, option: str) -> str:
+    """Hydra holds an option against the default of its group, unless it is an axis as well."""
+    group = name.partition(".")[0]
+    if not any(word.startswith(f"{group}=") and "," in word for word in sys.argv[1:]):
+        return ""
+    return f". {group} is swept: perhaps '{name}.{option}=choice(VALUE)'"
 
 
 def _there(group: str, given: str, options: Collection[str]) -> str:
