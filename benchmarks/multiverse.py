@@ -16,11 +16,12 @@ import numpy as np
 
 from vlground.data.sample import Sample
 from vlground.geometry import Frame
+from vlground.identity import Stage
 from vlground.metrics import QGroundCAM
 from vlground.multiverse.grid import SCORES, Grid
 from vlground.multiverse.scoring import multiverse_scores
 from vlground.multiverse.work import carry_out, job_of
-from vlground.store import Evidence, EvidenceStore, Stage
+from vlground.store import Evidence, EvidenceStore
 from vlground.tasks.scoring import rows_of
 
 # 512 combinations, all of them different.

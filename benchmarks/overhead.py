@@ -77,7 +77,8 @@ def loop(folder: Path) -> None:
     from vlground.data.batches import image_loader
     from vlground.data.photos import Photos
     from vlground.metrics import QGroundCAM
-    from vlground.store import EvidenceStore, Stage
+    from vlground.identity import Stage
+    from vlground.store import EvidenceStore
     from vlground.tasks.grounding import Grounding
 
     photos = Photos(seed=0)

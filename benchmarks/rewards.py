@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
+from vlground.identity import Stage
 from vlground.rewards.gathering import Scored, gather
 from vlground.rewards.nouns import NounFinder
 from vlground.rewards.options import VigorReward
 from vlground.rewards.selection import agreement, rank
 from vlground.rewards.sentences import split
-from vlground.store import EvidenceStore, Stage
+from vlground.store import EvidenceStore
 
 SETTINGS = {
     f"{normalise} {pool} {amount} λ={weight}": VigorReward(

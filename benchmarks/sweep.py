@@ -87,7 +87,8 @@ def memory() -> None:
     from vlground.data.sample import Sample
     from vlground.metrics import QGroundCAM
     from vlground.preprocess import Preprocess
-    from vlground.store import EvidenceStore, Stage
+    from vlground.identity import Stage
+    from vlground.store import EvidenceStore
     from vlground.tasks.grounding import Grounding
 
     class Nothing(Scorer):

@@ -8,8 +8,9 @@ import lightning
 import torch
 
 from tests.worlds import planted
+from vlground.identity import Stage
 from vlground.metrics import QGroundCAM
-from vlground.store import EvidenceStore, Stage
+from vlground.store import EvidenceStore
 from vlground.tasks.grounding import Grounding
 
 

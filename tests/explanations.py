@@ -10,9 +10,9 @@ import pandas
 from PIL import Image, ImageDraw
 
 from vlground.counts import count
+from vlground.identity import digest
 from vlground.metrics.judge_matrix import JudgeMatrix, estimates, per_class, place, tally
 from vlground.metrics.judge_sanity import sanity
-from vlground.store import digest
 
 CLASSES = ("cat", "dog", "tench")
 EVIL = "</script><img src=x onerror=alert(1)>"  # what a judge may say

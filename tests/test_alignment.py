@@ -17,9 +17,9 @@ from vlground.alignment.grid import Cell, alignment_figure, draw, grid_figure, i
 from vlground.alignment.people import Decision, Scores, read_decisions, read_scores
 from vlground.alignment.runs import explained, reference_of, settings, sigmoid_of
 from vlground.errors import VlgroundError
+from vlground.identity import digest
 from vlground.metrics.proportions import wilson
 from vlground.metrics.reliability import Level, krippendorff
-from vlground.store import digest
 
 TRUTH = np.random.default_rng(0).integers(0, 6, 60).astype(float)
 IDS = [f"s{i:03d}" for i in range(60)]

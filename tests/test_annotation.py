@@ -22,7 +22,7 @@ from vlground.alignment.people import read_decisions, read_scores
 from vlground.annotation import build, command
 from vlground.annotation.build import Card, data_url, page, write_page
 from vlground.errors import VlgroundError
-from vlground.store import digest
+from vlground.identity import digest
 
 NASTY = "</script><img src=x onerror=alert(1)>"
 WORDS = "zebra stripes are plainly visible"

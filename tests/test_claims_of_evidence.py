@@ -19,9 +19,10 @@ from tests.worlds import planted
 from vlground import leases
 from vlground.cams.gradient import HiResCAM
 from vlground.contracts import Encoded
+from vlground.identity import Stage
 from vlground.leases import Leases
 from vlground.metrics import QGroundCAM
-from vlground.store import EvidenceStore, Stage, _records
+from vlground.store import EvidenceStore, _records
 from vlground.tasks.chained import carry_out
 from vlground.tasks.grounding import Grounding
 
@@ -41,15 +42,18 @@ def records(folder: Path) -> Counter[str]:
 
 
 class Slow(PatchScorer):
-    """Takes its time for every batch, and for ever for the batch that is `stuck`."""
+    """Takes its time for every batch, and for ever for the second one if it is to tell so."""
 
-    def __init__(self, pause: float, stuck: int | None = None) -> None:
+    def __init__(self, pause: float, stuck: Path | None = None) -> None:
         super().__init__()
         self.pause, self.stuck, self.batches = pause, stuck, 0
 
     def encode(self, pixels: torch.Tensor) -> Encoded:
         self.batches += 1
-        time.sleep(3600 if self.batches == self.stuck else self.pause)
+        if self.stuck is not None and self.batches == 2:
+            self.stuck.touch()
+            time.sleep(3600)
+        time.sleep(self.pause)
         return super().encode(pixels)
 
 
@@ -72,10 +76,19 @@ def ground(folder: Path, scorer: PatchScorer, done: Path | None = None) -> Groun
 
 
 def together(*jobs: tuple[Callable[..., Any], Sequence[Any]]) -> list[Any]:
-    processes = [FORK.Process(target=job, args=arguments) for job, arguments in jobs]
+    # Daemons, which end with a test that fails.
+    processes = [FORK.Process(target=job, args=arguments, daemon=True) for job, arguments in jobs]
     for process in processes:
         process.start()
     return processes
+
+
+def until(true: Callable[[], bool]) -> None:
+    for _ in range(2000):
+        if true():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it takes too long")
 
 
 def ends(processes: Sequence[Any]) -> None:
@@ -97,14 +110,13 @@ def test_two_at_once_share_the_maps_and_have_the_numbers_of_one(tmp_path: Path) 
 
 
 def test_what_a_killed_process_was_making_is_made_by_who_waits(tmp_path: Path) -> None:
-    (maker,) = together((ground, (tmp_path, Slow(0.0, stuck=2))))
-    while len(list(tmp_path.rglob("*.lease"))) < 3:  # it has the second batch, whose size is 3 or 4
-        time.sleep(0.05)
+    stuck = tmp_path / "stuck"
+    (maker,) = together((ground, (tmp_path, Slow(0.0, stuck))))
+    until(stuck.exists)
     done = tmp_path / "evidence" / STAGE.fingerprint / "stored-but-not-given-back.0.lease"
     done.write_text(f"{leases._HOST} {_dead()}")
     (waiter,) = together((ground, (tmp_path, PatchScorer())))
-    while len(records(tmp_path)) < len(SAMPLES) - 4:  # all but the batch in flight
-        time.sleep(0.05)
+    until(lambda: len(records(tmp_path)) >= len(SAMPLES) - 4)  # all but the batch in flight
     waiter.join(timeout=2)
     assert waiter.exitcode is None, "it waits"
     assert len(records(tmp_path)) < len(SAMPLES)

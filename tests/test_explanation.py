@@ -18,6 +18,7 @@ from vlground.cams.gradient import HiResCAM
 from vlground.contracts import CAM, Judge, JudgeRequest, Mask, Verdict
 from vlground.data.sample import Sample
 from vlground.errors import ImpossiblePairError
+from vlground.identity import Stage
 from vlground.judging.prompt import load_prompt
 from vlground.judging.reference import ReferenceJudge
 from vlground.judging.usage import Usage
@@ -26,7 +27,7 @@ from vlground.masks.soft import Crop, Overlay, Sigmoid
 from vlground.metrics.judge_matrix import JudgeMatrix
 from vlground.models.classifier import ImageClassifier
 from vlground.preprocess import Preprocess
-from vlground.store import EvidenceStore, Stage
+from vlground.store import EvidenceStore
 from vlground.tasks.explaining import degenerate, subjects_of
 from vlground.tasks.explanation import Explanation
 from vlground.tasks.verdicts import Verdicts, check_judge, controls

@@ -21,8 +21,9 @@ from vlground.contracts import CAM, Encoded, Scorer
 from vlground.counts import count
 from vlground.data.batches import Batch, ImageBatches
 from vlground.data.sample import Sample
+from vlground.identity import Stage
 from vlground.metrics.faithfulness import SCORES, Faithfulness, faithfulness
-from vlground.store import EvidenceStore, Stage
+from vlground.store import EvidenceStore
 from vlground.tasks.evidence import Drawing
 from vlground.tasks.faithful import FaithfulGrounding, faithful_scores, faithfulness_stage
 from vlground.tasks.grounding import Grounding

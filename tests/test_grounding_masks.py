@@ -18,11 +18,12 @@ from vlground.contracts import Mask
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
 from vlground.geometry import Frame
+from vlground.identity import Stage
 from vlground.masks.controls import Black, Complement, Full, RandomPlace
 from vlground.masks.soft import Crop, Overlay, Sigmoid
 from vlground.metrics import QGroundCAM
 from vlground.run import CONF
-from vlground.store import EvidenceStore, Stage
+from vlground.store import EvidenceStore
 from vlground.tasks.grounding import Grounding
 
 HEIGHT, WIDTH, ALPHA, BETA = 45, 70, 12.0, 0.55

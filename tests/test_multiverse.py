@@ -13,6 +13,7 @@ from tests.cli import results, vlground
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
 from vlground.geometry import Frame
+from vlground.identity import Stage
 from vlground.metrics import QGroundCAM
 from vlground.metrics.statistics import bootstrap_means
 from vlground.multiverse import blocks, figures, work
@@ -22,7 +23,7 @@ from vlground.multiverse.grid import SCORES, TOUCHES, Grid
 from vlground.multiverse.ranks import Stability, blame, stabilities
 from vlground.multiverse.scoring import image_sums, multiverse_scores
 from vlground.multiverse.tables import options_block, order_of, pairs_block, stability_block
-from vlground.store import Evidence, EvidenceStore, Stage
+from vlground.store import Evidence, EvidenceStore
 from vlground.tasks.scoring import rows_of
 
 NUMBERS: dict[str, tuple[float, ...]] = {

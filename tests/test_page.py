@@ -19,6 +19,7 @@ from tests.explanations import make_explanation
 from tests.worlds import planted
 from vlground import plots
 from vlground.geometry import Frame
+from vlground.identity import digest
 from vlground.metrics.grounding import QGroundCAM
 from vlground.metrics.statistics import bootstrap_means, paired_difference
 from vlground.page import build, rows
@@ -26,7 +27,6 @@ from vlground.page.pictures import Album, fill, with_map
 from vlground.page.reading import read
 from vlground.page.strips import panels
 from vlground.report import collect
-from vlground.store import digest
 from vlground.tasks.scoring import score_maps
 
 SCORES = ("pointing_game", "pg_uncertainty", "io_ratio", "iou_soft", "wdp_binary", "io_lift")

@@ -20,6 +20,7 @@ from tests.captioned import HOSTILE, IMAGES, make_world
 from tests.cli import vlground
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
+from vlground.identity import digest
 from vlground.page import review
 from vlground.page.reviewed import Held, Reviewed, Thing
 from vlground.plots import shown
@@ -27,7 +28,6 @@ from vlground.rewards.best import Best
 from vlground.rewards.described import Described
 from vlground.rewards.options import ERROR_TYPES, VigorReward
 from vlground.rewards.sentences import split
-from vlground.store import digest
 from vlground.tasks.reviewing import GROUPS, checked
 
 SAMPLE, FIGURES = 5, 4

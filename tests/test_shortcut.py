@@ -15,13 +15,14 @@ from vlground.cams.gradient import GradCAM
 from vlground.data.shapes.classification import ShapesClassification
 from vlground.data.shapes.scene import SHAPES
 from vlground.errors import VlgroundError
+from vlground.identity import Stage
 from vlground.metrics.statistics import Estimate
 from vlground.models.classifier import ImageClassifier
 from vlground.preprocess import Preprocess
 from vlground.shortcuts.candidates import Candidate, Seen, by_looks, by_place
 from vlground.shortcuts.options import Search
 from vlground.shortcuts.trials import Trial, blanked, confirm, elsewhere, suspect, trials
-from vlground.store import EvidenceStore, Stage
+from vlground.store import EvidenceStore
 from vlground.tasks.blanking import Blanking
 from vlground.tasks.pairs import pairs_of
 from vlground.tasks.shortcut import Shortcut

@@ -10,11 +10,11 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from vlground.identity import checksums
 from vlground.shortcuts.figure import dose_response_figure
 from vlground.shortcuts.models import CORRECT_LOW, CORRECT_LOW_CLASS, Model, read_models
 from vlground.shortcuts.tables import tables
 from vlground.shortcuts.verdict import names_of, power, responses, verdicts
-from vlground.store import checksums
 
 RATES = (0.0, 0.5, 0.95)
 SEEDS = range(6)

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from vlground.errors import VlgroundError
-from vlground.store import Evidence, EvidenceStore, Stage, digest, replacing, write_json
+from vlground.identity import Stage, digest
+from vlground.store import Evidence, EvidenceStore
+from vlground.whole import replacing, write_json
 
 STAGE = Stage("prediction", {"model": 1}, {"model": {"name": "a", "root": "/x", "k": 1}})
 

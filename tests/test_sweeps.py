@@ -10,9 +10,10 @@ from tests.cli import results, vlground
 from tests.scorers import PatchScorer
 from tests.worlds import planted
 from vlground.cams.gradient import HiResCAM
+from vlground.identity import Stage
 from vlground.metrics import QGroundCAM
 from vlground.progress import SampleProgress
-from vlground.store import EvidenceStore, Stage
+from vlground.store import EvidenceStore
 from vlground.tasks.grounding import Grounding
 
 NEEDS_ATTENTION = """

@@ -18,8 +18,9 @@ from vlground.cams.baselines import Center, Random, ShuffledText, Uniform
 from vlground.cams.gradient import HiResCAM
 from vlground.contracts import CAM, Mask, Scorer
 from vlground.data.sample import Sample
+from vlground.identity import Stage
 from vlground.metrics import QGroundCAM
-from vlground.store import EvidenceStore, Stage
+from vlground.store import EvidenceStore
 from vlground.tasks.grounding import Grounding
 
 

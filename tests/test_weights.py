@@ -14,8 +14,8 @@ from tests.cli import ENVIRONMENT, results
 from tests.loopback import COMMIT, Loopback, be_the_hub, serving
 from vlground.errors import VlgroundError
 from vlground.fetch import fetch
+from vlground.identity import checksums
 from vlground.models import two_tower
-from vlground.store import checksums
 from vlground.weights import is_on_hub, library_weights, vocabulary_beside
 
 MINIATURES = Path(two_tower.__file__).parents[1] / "miniatures"
@@ -61,7 +61,7 @@ import json, vlground, open_clip
 from vlground.config import build, unidentified
 from vlground.fetching.cells import compose_cells
 from vlground.models.siglip import SiglipScorer
-from vlground.store import checksums
+from vlground.identity import checksums
 file = open_clip.download_pretrained(open_clip.get_pretrained_cfg("RN50x16-quickgelu", "openai"))
 told = {{"clip": open(file).read(), "of_clip": checksums({CLIP!r})["pretrained"]}}
 for name, words in {{"blip": {BLIP!r}, "albef": {ALBEF!r}}}.items():
@@ -77,7 +77,7 @@ import vlground
 from vlground.config import build_scorer
 from vlground.errors import VlgroundError
 from vlground.fetching.cells import compose_cells
-from vlground.store import checksums
+from vlground.identity import checksums
 ((_, cell),) = compose_cells({BLIP!r})
 node = {{{{**cell["model"], "revision": {{revision!r}}}}}}
 try:

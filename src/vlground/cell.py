@@ -27,19 +27,12 @@ from vlground.counts import count
 from vlground.data.sample import DataSet, Sample, manifest
 from vlground.endpoint.secrets import GROUPS, refuse_secrets
 from vlground.errors import VlgroundError
+from vlground.identity import Stage, checksums, digest, relevant
 from vlground.metrics.matrix import tally
 from vlground.provenance import git_state, stack
 from vlground.rows import RowFile
-from vlground.store import (
-    Stage,
-    checksums,
-    digest,
-    one_line_on_failure,
-    relevant,
-    replacing,
-    write_json,
-)
 from vlground.weights import unidentified
+from vlground.whole import one_line_on_failure, replacing, write_json
 
 if TYPE_CHECKING:
     import pandas

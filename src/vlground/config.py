@@ -12,7 +12,7 @@ from torch import nn
 from vlground.contracts import CAM, Captioner, Detector, Judge, Mask, Scorer, SentenceScorer
 from vlground.data.sample import DataSet, Sample, manifest
 from vlground.errors import VlgroundError
-from vlground.store import checksums
+from vlground.identity import checksums
 from vlground.weights import pinned, unidentified
 
 Node = Mapping[str, Any]

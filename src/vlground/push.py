@@ -26,8 +26,8 @@ from typing import Any
 
 from vlground import tracking
 from vlground.errors import VlgroundError
+from vlground.identity import digest
 from vlground.lineage import in_order, parents
-from vlground.store import digest
 
 FETCHED = "wandb"  # where `vlground-report --wandb` puts runs, in the folder of runs
 

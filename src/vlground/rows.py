@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlground.errors import VlgroundError
-from vlground.store import one_line_on_failure
+from vlground.whole import one_line_on_failure
 
 if TYPE_CHECKING:
     import pandas

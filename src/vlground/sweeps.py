@@ -63,7 +63,7 @@ class _Sweep:
             self._watcher.start()
 
     def begin(self, config: DictConfig) -> None:
-        from vlground.store import one_line_on_failure, write_json
+        from vlground.whole import one_line_on_failure, write_json
 
         cells = _cells_of(config)
         self._cells = len(cells)
@@ -112,7 +112,7 @@ def ended(outcome: str, title: str, directory: Path | None = None, told: str = "
         directory: Of the run.
         told: Its scores or its error, in a line.
     """
-    from vlground.store import one_line_on_failure, write_json
+    from vlground.whole import one_line_on_failure, write_json
 
     hydra = HydraConfig.get()
     if hydra.mode.name != "MULTIRUN":

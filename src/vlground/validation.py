@@ -31,7 +31,7 @@ from vlground.errors import VlgroundError
 from vlground.metrics.grounding import SCORES, QGroundCAM
 from vlground.metrics.matrix import tally
 from vlground.metrics.statistics import MIN_IMAGES
-from vlground.store import Evidence, replacing
+from vlground.store import Evidence
 from vlground.tasks.scoring import (
     Columns,
     draw_evidence,
@@ -45,6 +45,7 @@ from vlground.tasks.scoring import (
 )
 from vlground.tracking import flat_scores, one_line
 from vlground.training_state import frozen, untouched
+from vlground.whole import replacing
 
 log = logging.getLogger("vlground")
 

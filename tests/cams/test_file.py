@@ -14,7 +14,7 @@ from vlground.cams.file import FileCAM
 from vlground.contracts import CAM
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
-from vlground.store import checksums
+from vlground.identity import checksums
 
 MAPS = {f"photo/{row}": np.arange(12.0).reshape(3, 4) + row for row in range(3)}
 

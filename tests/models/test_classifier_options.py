@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from vlground.config import build
 from vlground.contracts import Scorer
 from vlground.errors import VlgroundError
+from vlground.identity import checksums
 from vlground.models.checkpoint import load_checkpoint
 from vlground.models.class_names import ClassNames
 from vlground.models.timm_classifier import TimmClassifier
 from vlground.models.torchvision_classifier import TorchvisionClassifier
 from vlground.models.transformers_classifier import TransformersClassifier, of_processor
 from vlground.preprocess import Preprocess
-from vlground.store import checksums
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
 SMALL = Preprocess(size=SIZE)

@@ -22,9 +22,10 @@ from PIL import Image
 
 from vlground.alignment.people import DECISIONS
 from vlground.errors import VlgroundError
+from vlground.identity import digest
 from vlground.metrics.ratings import COLUMNS
 from vlground.page.build import embedded
-from vlground.store import digest, replacing
+from vlground.whole import replacing
 
 Mode = Literal["scores", "acceptance"]
 

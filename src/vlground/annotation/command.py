@@ -11,8 +11,8 @@ from typing import Any
 
 from vlground.annotation.build import Card, Mode, write_page
 from vlground.errors import VlgroundError
+from vlground.identity import digest
 from vlground.page.reading import read_results
-from vlground.store import digest
 
 SAMPLES = 100  # of a page, unless told: what one person scores in one sitting
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vlground.contracts import Caption
-from vlground.store import Evidence, EvidenceStore, Stage, digest
+from vlground.identity import Stage, digest
+from vlground.store import Evidence, EvidenceStore
 
 _FORMAT = 1  # of what is kept; raise it when old candidates can no longer be read
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from vlground.data.sample import Sample
-from vlground.store import digest
+from vlground.identity import digest
 
 _VERSION = 1  # raised when what is stored, or how annotations become samples, changes
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from vlground.data.records import image_id_of, image_path, read_records, tell, text_of
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
-from vlground.store import digest
+from vlground.identity import digest
 
 _TEXT = ("caption", "text")
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from vlground.contracts import JudgeRequest, Verdict
 from vlground.endpoint.messages import picture_digest
-from vlground.store import EvidenceStore, Stage, digest
+from vlground.identity import Stage, digest
+from vlground.store import EvidenceStore
 
 _FORMAT = 1  # of what is kept; raise it when old answers can no longer be read
 

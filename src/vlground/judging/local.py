@@ -12,13 +12,13 @@ from torch import Tensor
 
 from vlground.contracts import Judge, JudgeRequest, Verdict
 from vlground.errors import VlgroundError
+from vlground.identity import checksums
 from vlground.judging.answer import as_digit, expected_score, read_json
 from vlground.judging.cache import AnswerCache
 from vlground.judging.messages import Score, check_option
 from vlground.judging.prompt import Form, load_prompt
 from vlground.judging.usage import Usage
 from vlground.models.dialogue import Dtype, load_dialogue_model
-from vlground.store import checksums
 
 _BLANKS = 2  # tokens of white space that may precede a digit (Llama 2 has one of its own)
 

@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args
 
 from vlground.contracts import JudgeRequest, Shows
 from vlground.errors import VlgroundError
+from vlground.identity import digest
 from vlground.judging.answer import HIGHEST
-from vlground.store import digest
 
 Form = Literal["json", "digit"]
 

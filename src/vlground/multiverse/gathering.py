@@ -9,11 +9,11 @@ from omegaconf import OmegaConf
 
 from vlground.config import build_dataset, select
 from vlground.data.sample import Sample, manifest
+from vlground.identity import Stage
 from vlground.labels import BASELINES
 from vlground.multiverse.grid import Grid
 from vlground.multiverse.work import Job, Sums, carry_out, job_of, without_evidence
 from vlground.reporting.tables import differences
-from vlground.store import Stage
 
 Results = Mapping[str, Any]
 _METRICS = ("vlground.metrics.QGroundCAM", "vlground.metrics.grounding.QGroundCAM")

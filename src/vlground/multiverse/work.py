@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from vlground.data.sample import Sample
+from vlground.identity import Stage
 from vlground.multiverse.grid import SCORES, Grid
 from vlground.multiverse.scoring import VERSION, image_sums, multiverse_scores
-from vlground.store import Evidence, EvidenceStore, Stage
+from vlground.store import Evidence, EvidenceStore
 
 Image = tuple[str, tuple[tuple[str, np.ndarray], ...]]  # its id, key and boxes of its samples
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vlground.claim_index import index_file, read_claims
+from vlground.identity import digest
 from vlground.labels import (
     BASELINES,
     CELLS,
@@ -35,7 +36,7 @@ from vlground.reporting.explanation import judge_notes
 from vlground.reporting.rewards import LABELS, RECOMMENDED
 from vlground.reporting.tables import APART, order
 from vlground.rewarded import TASKS
-from vlground.store import digest, replacing
+from vlground.whole import replacing
 
 LIMIT = 9_900_000  # bytes of the page
 ROWS = 3_000_000  # of it for rows

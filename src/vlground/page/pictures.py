@@ -9,10 +9,10 @@ from functools import lru_cache
 
 from PIL import Image
 
+from vlground.identity import digest
 from vlground.page.explained import gallery
 from vlground.page.reading import Run
 from vlground.page.rows import rank
-from vlground.store import digest
 
 SMALL = 200  # longer side of overlays that have to be shrunk, in pixels
 _PANELS = 3  # side by side in a picture of an explanation, each at most so large

@@ -15,7 +15,7 @@ from vlground.errors import ImageError
 from vlground.page.document import document, embedded
 from vlground.page.reviewed import Reviewed, entry
 from vlground.rewards.options import ERROR_TYPES, VigorReward
-from vlground.store import replacing
+from vlground.whole import replacing
 
 LIMIT = 9_900_000  # bytes of the page
 SIZES = ((512, 85), (384, 80), (256, 75))  # longer side in pixels, quality: the first that fits

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from vlground import tracking
+from vlground.identity import digest
 from vlground.labels import BASELINES
 from vlground.page.reading import Run
 from vlground.plots import HISTOGRAMS, Spread
-from vlground.store import digest
 
 OUT = "_ood"  # `X_ood` is the data set out of distribution that `X` is compared with
 

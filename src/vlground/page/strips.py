@@ -13,11 +13,12 @@ from vlground.data.images import load_image
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
 from vlground.geometry import Frame, boxes_to_mask, merge_boxes
+from vlground.identity import Stage, digest
 from vlground.metrics.grounding import QGroundCAM
 from vlground.metrics.peaks import find_peaks
 from vlground.page.pictures import webp
 from vlground.page.reading import Run
-from vlground.store import Evidence, EvidenceStore, Stage, digest
+from vlground.store import Evidence, EvidenceStore
 
 _QUALITY = 74
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vlground.identity import FILES, IRRELEVANT
 from vlground.labels import BASELINES, COLUMNS, FAITHFULNESS_COLUMNS, MATRIX_COLUMNS
 from vlground.published import interval
-from vlground.store import FILES, IRRELEVANT
 
 Results = Mapping[str, Any]
 # Tasks with tables of their own.

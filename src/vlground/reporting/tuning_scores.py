@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas
 
+from vlground.identity import digest
 from vlground.metrics import image_sums
 from vlground.metrics.crossed import Crossed, Ratios, crossed
 from vlground.page.reading import Run
 from vlground.reporting.tuning_ranks import ranks
-from vlground.store import digest
 from vlground.tasks.tuning_arms import ARMS
 
 TASK = "rejection_finetuning"

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vlground.identity import digest
 from vlground.metrics.statistics import bootstrap_mean
 from vlground.page.reading import Run
 from vlground.published import interval
 from vlground.reporting.block import Block
-from vlground.store import digest
 
 if TYPE_CHECKING:
     import pandas

@@ -21,7 +21,7 @@ from typing import Any, Literal, Self, get_args
 
 from vlground.errors import VlgroundError
 from vlground.rewards.data_card import Provenance, card
-from vlground.store import one_line_on_failure, replacing
+from vlground.whole import one_line_on_failure, replacing
 
 Format = Literal["llava", "llama_factory", "trl_sft", "trl_dpo", "trl_stepwise"]
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
+from vlground.identity import digest
 from vlground.rewards.options import ERROR_TYPES
-from vlground.store import digest
 
 Holistic = Literal["any", "share"]
 Weights = Literal["balanced", "none"]

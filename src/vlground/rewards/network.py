@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from vlground.errors import VlgroundError
 from vlground.models.dialogue import load_dialogue_model
 from vlground.rewards.reading import Reading, Row, rows_of
-from vlground.store import one_line_on_failure, write_json
+from vlground.whole import one_line_on_failure, write_json
 
 _OPTIONS, _HEAD = "reward.json", "reward_head.safetensors"
 _SIDE = 64  # of the picture that stands for none

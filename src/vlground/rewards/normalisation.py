@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from vlground.errors import VlgroundError
-from vlground.store import write_json
+from vlground.whole import write_json
 
 Normalise = Literal["variance", "std", "rank", "none"]
 _CONSTANT = 1e-12  # of the variance, relative to the squared mean: what rounding leaves of 0

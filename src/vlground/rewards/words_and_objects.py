@@ -26,7 +26,7 @@ from vlground.data.captions import read_objects
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
 from vlground.rewards.words import WORD, singular
-from vlground.store import one_line_on_failure, replacing
+from vlground.whole import one_line_on_failure, replacing
 
 Evidence = Literal["objects", "none"]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
+from vlground.identity import checksums, digest
 from vlground.page.reading import read_results
-from vlground.store import checksums, digest
 
 Results = Mapping[str, Any]
 

@@ -14,13 +14,13 @@ import torch
 
 from vlground.data.images import load_image
 from vlground.data.sample import Sample
+from vlground.identity import digest
 from vlground.metrics.bias import sign_flip
 from vlground.metrics.dependent import holm
 from vlground.metrics.road import impute
 from vlground.metrics.statistics import Estimate, bootstrap_mean
 from vlground.shortcuts.candidates import Candidate, Seen
 from vlground.shortcuts.options import Search
-from vlground.store import digest
 
 _DRAWS = 100  # of a place of control, before a picture is given up
 _TOGETHER = 64  # pictures imputed at once

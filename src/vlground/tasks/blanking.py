@@ -9,13 +9,14 @@ from scipy import ndimage
 
 from vlground.data.sample import Sample
 from vlground.geometry import boxes_to_mask
+from vlground.identity import digest
 from vlground.masks.relevance import maskable
 from vlground.masks.soft import SoftMask
 from vlground.models.classifier import ImageClassifier
 from vlground.shortcuts.candidates import Seen, candidates
 from vlground.shortcuts.options import Search
 from vlground.shortcuts.trials import Suspect, blanked, confirm, suspect, trials
-from vlground.store import Evidence, EvidenceStore, digest
+from vlground.store import Evidence, EvidenceStore
 from vlground.tasks.explaining import frame_of, grid_of
 from vlground.tasks.pairs import logits_of
 

@@ -7,7 +7,8 @@ from typing import Any
 from vlground.contracts import Caption, Captioner
 from vlground.data.sample import Sample
 from vlground.errors import ImageError
-from vlground.store import Evidence, EvidenceStore, digest
+from vlground.identity import digest
+from vlground.store import Evidence, EvidenceStore
 
 NOT_ASKED = "not asked: the trainer is limited"
 

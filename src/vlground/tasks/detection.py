@@ -27,10 +27,10 @@ from vlground.data.shapes.scene import COLOURS, HELD_OUT, SHAPES, SIZES, Scene, 
 from vlground.data.shapes.writing import PARTNERS
 from vlground.detectors.owl import Owlv2Detector
 from vlground.metrics.statistics import bootstrap_mean
-from vlground.store import one_line_on_failure
 from vlground.tasks.epochs import EpochTraining
 from vlground.tasks.matching import row
 from vlground.training.open_vocabulary import DetectionStream, detection_loss
+from vlground.whole import one_line_on_failure
 
 # Of scores -> of what is asked.
 _KINDS = {"noun": ("noun", "partner"), "partner": ("partner",), "described": ("described",)}

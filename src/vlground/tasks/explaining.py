@@ -18,9 +18,10 @@ from vlground.data.images import load_image
 from vlground.data.sample import Sample
 from vlground.errors import ImpossiblePairError
 from vlground.geometry import Frame
+from vlground.identity import digest
 from vlground.masks.relevance import maskable
 from vlground.models.classifier import ImageClassifier
-from vlground.store import Evidence, digest
+from vlground.store import Evidence
 
 SEPARATOR = " | "  # between the labels of an image
 

@@ -23,9 +23,10 @@ from vlground.config import build_scorer
 from vlground.contracts import Scorer
 from vlground.data.batches import Batch, evidence_loader, image_loader
 from vlground.data.sample import Sample
+from vlground.identity import Stage
 from vlground.metrics.faithfulness import SCORES, Faithfulness, faithfulness
 from vlground.metrics.statistics import bootstrap_means
-from vlground.store import Evidence, EvidenceStore, Stage
+from vlground.store import Evidence, EvidenceStore
 from vlground.tasks.evidence import Drawing, evidence_of, predict_all, warn_of_damage
 from vlground.tasks.scoring import CUT, IDENTITY, MATCHES, gathered, share_of
 

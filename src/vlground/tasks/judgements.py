@@ -21,7 +21,8 @@ from vlground.contracts import Judge, JudgeRequest, Shows, Verdict
 from vlground.data.images import load_image
 from vlground.data.sample import Sample
 from vlground.errors import ImageError, ImpossiblePairError, VlgroundError
-from vlground.store import Evidence, EvidenceStore, Stage, digest
+from vlground.identity import Stage, digest
+from vlground.store import Evidence, EvidenceStore
 from vlground.tasks.evidence import warn_of_damage
 from vlground.tasks.scoring import gathered
 

@@ -18,9 +18,10 @@ from vlground.config import build
 from vlground.contracts import Caption, Captioner
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
+from vlground.identity import digest
 from vlground.metrics.statistics import Estimate, bootstrap_mean
 from vlground.rewards.sentences import split
-from vlground.store import Evidence, EvidenceStore, digest
+from vlground.store import Evidence, EvidenceStore
 from vlground.tasks.candidate_rows import SAMPLED, TOGETHER, rows_in_parts, sampled_rows
 from vlground.tasks.candidates import Candidates
 from vlground.tasks.images import ImageEvidence, images_of

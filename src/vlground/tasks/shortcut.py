@@ -26,13 +26,14 @@ from vlground.data.images import load_image
 from vlground.data.sample import Sample
 from vlground.errors import VlgroundError
 from vlground.geometry import boxes_to_mask
+from vlground.identity import digest, relevant
 from vlground.metrics.bias import Intervention, intervention
 from vlground.metrics.proportions import share
 from vlground.metrics.statistics import bootstrap_mean
 from vlground.models.classifier import ImageClassifier
 from vlground.shortcuts.options import Search
 from vlground.shortcuts.trials import Suspect, blanked
-from vlground.store import Evidence, EvidenceStore, digest, relevant
+from vlground.store import Evidence, EvidenceStore
 from vlground.tasks.blanking import Blanking, suspects_of
 from vlground.tasks.evidence import LIMITED, predict_all, warn_of_damage
 from vlground.tasks.explaining import classifier_of

@@ -8,7 +8,8 @@ from omegaconf import OmegaConf
 from vlground.config import build, build_dataset, select
 from vlground.contracts import Mask
 from vlground.errors import VlgroundError
-from vlground.store import EvidenceStore, Stage
+from vlground.identity import Stage
+from vlground.store import EvidenceStore
 from vlground.tasks.explaining import Subject, subjects_of
 
 

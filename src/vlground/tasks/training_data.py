@@ -16,8 +16,8 @@ from vlground.rewards.best import Best
 from vlground.rewards.data_card import LICENCES, Provenance
 from vlground.rewards.export import TrainingFile, Winner, dataset_info
 from vlground.rewards.signals import inaccuracy
-from vlground.store import replacing, write_json
 from vlground.tasks.caption_scoring import CaptionScoring
+from vlground.whole import replacing, write_json
 
 _NAMES = {
     "llava": "llava.json",

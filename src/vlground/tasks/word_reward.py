@@ -32,9 +32,9 @@ from vlground.rewards.logistic import best_penalty, fit
 from vlground.rewards.sentence_labels import LabelledSentences, Level, held_out
 from vlground.rewards.sentences import split
 from vlground.rewards.words_and_objects import Evidence, WordWeights, columns_of
-from vlground.store import write_json
 from vlground.tasks.caption_scores import scored_of
 from vlground.tasks.caption_scoring import CaptionScoring
+from vlground.whole import write_json
 
 _TRIED = 0.2  # of the training images, to choose the penalty on
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlground.store import one_line_on_failure, write_json
+from vlground.whole import one_line_on_failure, write_json
 
 _RECORD = Path("wandb", "runs.json")
 

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import WandbLogger
 
 from vlground.errors import VlgroundError
-from vlground.store import replacing
+from vlground.whole import replacing
 
 log = logging.getLogger("vlground")
 

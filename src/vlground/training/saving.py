@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlground.store import one_line_on_failure
+from vlground.whole import one_line_on_failure
 
 
 def part_of(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:

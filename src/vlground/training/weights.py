@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from vlground.errors import VlgroundError
-from vlground.store import one_line_on_failure
+from vlground.whole import one_line_on_failure
 
 Kind = Literal["none", "lora", "qlora"]
 Schedule = Literal["cosine", "linear", "constant"]

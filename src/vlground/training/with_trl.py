@@ -16,8 +16,8 @@ from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallb
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer
 
 from vlground.errors import VlgroundError
-from vlground.store import one_line_on_failure
 from vlground.training.weights import Adapter, lora_of
+from vlground.whole import one_line_on_failure
 
 log = logging.getLogger("vlground")
 

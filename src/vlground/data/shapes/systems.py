@@ -13,7 +13,7 @@ from vlground.data.shapes.captions import scene_of
 from vlground.data.shapes.render import Look, render
 from vlground.data.shapes.sets import check_word
 from vlground.errors import VlgroundError
-from vlground.store import digest
+from vlground.identity import digest
 
 _TEXT = ("caption", "text")
 _METRICS = ("claims", "chair")  # of runs whose rows are captions
