@@ -150,6 +150,7 @@ def raised(*overrides: str) -> Exception:
         ("sweep.dry=1", "sweep.dry: no such option; sweep has dry_run"),
         ("experiment=photo", "experiment=photo: no such option; perhaps photos"),
         ("hydra/launcher=foo", "hydra/launcher=foo: no such option; hydra/launcher has basic"),
+        ("modle=gradcam", "modle: no such option; perhaps model? the configuration has "),
         ("seed=1=2", "seed=1=2: "),
         ("+seed=1", "Could not append to config. An item is already at 'seed'."),
     ],

@@ -18,6 +18,7 @@ from PIL import Image
 from vlground import tracking
 from vlground.config import (
     build_dataset,
+    check_whole_numbers,
     contents,
     load_weights,
     select,
@@ -91,6 +92,7 @@ class Cell:
             told = str(error).splitlines()[0]
             raise VlgroundError(f"{error.full_key}: {told}" if error.full_key else told) from error
         assert isinstance(node, dict)
+        check_whole_numbers({str(name): value for name, value in node.items()})
         chosen = dict(hydra.runtime.choices)
         read = {*node["task"]["reads"], *node["task"]["scores_with"]}
         for group in GROUPS:

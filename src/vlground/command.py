@@ -148,10 +148,11 @@ def _there(group: str, given: str, options: Collection[str]) -> str:
     """What exists where something else was asked for."""
     from difflib import get_close_matches
 
-    if len(options) <= _MANY:
-        return f"{group or 'the configuration'} has {', '.join(sorted(options))}"
-    near = get_close_matches(given, options, n=5, cutoff=0.4)
-    told = f"perhaps {', '.join(near)}? " if near else ""
+    few = len(options) <= _MANY
+    near = get_close_matches(given, options, n=3 if few else 5, cutoff=0.6 if few else 0.4)
+    told = f"perhaps {', '.join(near)}? " if near and len(options) > 1 else ""
+    if few:
+        return f"{told}{group or 'the configuration'} has {', '.join(sorted(options))}"
     return f"{told}vlground --help {group} lists all {len(options)}"
 
 

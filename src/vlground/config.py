@@ -151,6 +151,23 @@ def _dataset(node: str) -> tuple[DataSet, list[Sample], str]:
     return dataset, samples, manifest(samples)
 
 
+def check_whole_numbers(node: Node) -> None:
+    """Make sure that what is counted is a number, before anything is read.
+
+    Raises:
+        VlgroundError: If `seed`, `batch_size`, `num_workers` or `limit` is none, or too small.
+
+    >>> check_whole_numbers({"limit": "abc"})
+    Traceback (most recent call last):
+    vlground.errors.VlgroundError: limit=abc: expected a whole number from 1 on
+    """
+    for name, least in (("seed", 0), ("batch_size", 1), ("num_workers", 0), ("limit", 1)):
+        value = node.get(name)
+        whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
+        if not whole and (value is not None or (name in node and name != "limit")):
+            raise VlgroundError(f"{name}={value}: expected a whole number from {least} on")
+
+
 def select(
     samples: list[Sample],
     limit: int | None = None,
@@ -178,8 +195,6 @@ def select(
             raise VlgroundError(f"sample={sample}: no such id among {len(samples)} samples")
         return chosen
     if limit is not None:
-        if limit < 1:
-            raise VlgroundError(f"limit={limit}: expected a positive number")
         samples = samples[:limit]
     if shard is None:
         return samples

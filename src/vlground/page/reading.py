@@ -108,6 +108,7 @@ def _without_results(runs: Path, folder: Path, path: str) -> Trouble:
     except OSError:
         return Trouble(path, "unfinished", "no results.json: killed, or still running")
     line = lines[-1] if lines else "error.txt is empty"
+    line = line.removeprefix("vlground.errors.VlgroundError: ")  # meant for the reader as it stands
     # A page is made to be passed on; where the folder lay on this machine is nobody's business.
     return Trouble(path, "failed", line.replace(str(runs.absolute()), "runs"))
 

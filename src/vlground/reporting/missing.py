@@ -45,6 +45,7 @@ def missing_cells(runs: Path, experiments: Sequence[str] | None = None) -> list[
         if sweep.get("dry_run") or (experiments is not None and experiment not in experiments):
             continue
         known = outcomes(path.parent)
+        alike = set.intersection(*map(set, cells)) if len(cells) > 1 else set()
         for number, overrides in enumerate(cells):
             same, one = frozenset(overrides), known.get(number)
             if one is not None and _is_settled(runs, one):
@@ -52,8 +53,9 @@ def missing_cells(runs: Path, experiments: Sequence[str] | None = None) -> list[
             elif one is not None and one["outcome"] == "failed":
                 open_ones[same] = MissingCell(experiment, one["title"], one["told"])
             else:
-                words = [word for word in overrides if not word.startswith("experiment=")]
-                open_ones.setdefault(same, MissingCell(experiment, " ".join(words), "not run"))
+                # What tells it from the others of its sweep.
+                words = " ".join(word for word in overrides if word not in alike)
+                open_ones.setdefault(same, MissingCell(experiment, words, "not run"))
     return [cell for same, cell in open_ones.items() if same not in settled]
 
 
