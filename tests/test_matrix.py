@@ -398,7 +398,7 @@ def test_a_page_of_classifiers_has_neither_view(
     shutil.copytree(path, tmp_path / "runs" / "grounding" / path.name, symlinks=True)
     browser.open(build.write_page(tmp_path / "runs").path)
     links = "return [...document.querySelectorAll('nav a')].map(a => a.dataset.view).join(' ')"
-    assert browser.do(links) == "runs samples compare notes"
+    assert browser.do(links) == "runs samples compare claims notes"
     browser.do("document.querySelector('tr[data-path] a').click()")
     text = browser.do("return document.querySelector('main').innerText")
     assert matrix.RANKS_ONLY in text

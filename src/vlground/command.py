@@ -134,6 +134,8 @@ def _run() -> None:
         if told is None:
             raise
         sys.exit(told)
+    finally:
+        os.environ.pop(_FULL_ERROR, None)
 
 
 def _of_swept(name: str, option: str) -> str:

@@ -54,8 +54,9 @@ def missing_cells(runs: Path, experiments: Sequence[str] | None = None) -> list[
                 open_ones[same] = MissingCell(experiment, one["title"], one["told"])
             else:
                 # What tells it from the others of its sweep.
-                words = " ".join(word for word in overrides if word not in alike)
-                open_ones.setdefault(same, MissingCell(experiment, words, "not run"))
+                words = [word for word in overrides if not word.startswith("experiment=")]
+                telling = " ".join(word for word in words if word not in alike)
+                open_ones.setdefault(same, MissingCell(experiment, telling, "not run"))
     return [cell for same, cell in open_ones.items() if same not in settled]
 
 
