@@ -3,12 +3,15 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli import command, vlground
 
 DATA = ("model=mini_classifier", "dataset=shapes_classification", "dataset.samples=24")
 QUICK = ("logger=none", "task.overlays=0")
 
 
+@pytest.mark.slow  # by the command, several times
 def test_faithfulness_stands_beside_grounding_and_judge(tmp_path: Path) -> None:
     vlground(*DATA, *QUICK, cwd=tmp_path)
     vlground(*DATA, *QUICK, "metric=faithfulness", "metric.steps=2", cwd=tmp_path)

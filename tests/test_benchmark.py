@@ -49,6 +49,7 @@ def test_captions_are_scored_and_everything_is_counted(tmp_path: Path) -> None:
     assert len(results(tmp_path / "runs")) == 2, "what is in the files counts, not their names"
 
 
+@pytest.mark.slow  # by the command, several times
 def test_what_is_missing_is_told_in_one_line(tmp_path: Path) -> None:
     said = vlground(*captions(tmp_path), cwd=tmp_path, code=1)
     assert "dataset.objects: metric=chair has to know which objects images hold" in said

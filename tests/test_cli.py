@@ -124,6 +124,7 @@ def test_what_the_user_can_mend_is_one_line(
     assert not list(tmp_path.rglob("results.json"))
 
 
+@pytest.mark.slow  # by the command, several times
 def test_debug_runs_are_never_returned(tmp_path: Path) -> None:
     for _ in range(2):
         output = vlground("trainer=debug", "batch_size=2", "logger=none", cwd=tmp_path)

@@ -105,6 +105,7 @@ def test_a_grid_of_masks_classifies_once(server: Judgement, tmp_path: Path) -> N
     assert "done already" in same, "alpha 25 of the command line is 25.0 of the file"
 
 
+@pytest.mark.slow  # by the command, several times
 def test_killed_in_the_middle_it_goes_on_without_asking_again(
     server: Judgement, tmp_path: Path
 ) -> None:
@@ -134,6 +135,7 @@ def test_killed_in_the_middle_it_goes_on_without_asking_again(
         assert rows(tmp_path).to_json() == rows(undisturbed).to_json()
 
 
+@pytest.mark.slow  # by the command, several times
 def test_impossible_and_malformed_cells_are_one_line(tmp_path: Path) -> None:
     said = vlground(*TASK, "model=mini_blip", "cam=attention_gradcam", cwd=tmp_path, code=1)
     assert "impossible, this model is no classifier" in said

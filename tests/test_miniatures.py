@@ -71,6 +71,7 @@ def test_a_miniature_matches_and_grounds_unseen_phrases(name: str) -> None:
     assert found["shuffled_text"] < found["attention_gradcam"] - 0.3
 
 
+@pytest.mark.slow  # by the command, several times
 def test_clip_ranks_and_grounds_better_than_the_centre_and_than_a_text_that_does_not_fit() -> None:
     scorer = build_scorer(composed("model=mini_clip_rn")["model"])
     ranked = []

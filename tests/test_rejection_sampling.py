@@ -163,6 +163,7 @@ def test_odd_captions_are_counted_and_lose_nothing(odd: tuple[str, ...], tmp_pat
     assert sorted(table["flag"].eq("empty caption").sum() for table in free) == [0, 1]
 
 
+@pytest.mark.slow  # by the command, several times
 def test_what_does_not_go_together_is_told_in_one_line(
     odd: tuple[str, ...], tmp_path: Path
 ) -> None:

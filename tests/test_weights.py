@@ -125,6 +125,7 @@ def test_what_is_fetched_is_what_is_loaded_offline(
     assert told["siglip"] is True
 
 
+@pytest.mark.slow  # by the command, several times
 def test_the_commit_is_in_the_results(server: Loopback, tmp_path: Path) -> None:
     """Also that of the first run, which brings the weights."""
     server.repositories["a/blip"] = folder("mini_blip")

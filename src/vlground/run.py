@@ -160,7 +160,7 @@ def _cell_of(config: DictConfig) -> "Cell":
     except VlgroundError as error:
         overrides = " ".join(hydra.overrides.task)
         sweeps.ended("failed", overrides, told=str(error))
-        if hydra.mode.name == "MULTIRUN":  # of which only the first failure is told at the end
+        if hydra.mode and hydra.mode.name == "MULTIRUN":
             log.error("%s: %s", overrides, error)
         raise
 

@@ -115,7 +115,7 @@ def ended(outcome: str, title: str, directory: Path | None = None, told: str = "
     from vlground.whole import one_line_on_failure, write_json
 
     hydra = HydraConfig.get()
-    if hydra.mode.name != "MULTIRUN":
+    if hydra.mode is None or hydra.mode.name != "MULTIRUN":  # composed by hand it has none
         return
     path = Path(hydra.runtime.output_dir) / "cells" / f"{hydra.job.num}.json"
     overrides = [str(one) for one in hydra.overrides.task]
